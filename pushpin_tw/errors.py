@@ -1,0 +1,92 @@
+"""Every error that crosses a border between rooms.
+
+An error knows what its peer should be told, so that one ``except`` at each border is enough.  Anything that
+is not one of these is a bug: it is logged with its traceback and costs one connection.
+"""
+
+from __future__ import annotations
+
+
+class PushpinError(Exception):
+    """The root: raised by this package on purpose."""
+
+
+class ConfigError(PushpinError):
+    """The configuration cannot be used; stops the start."""
+
+    def __init__(self, message: str, file: str = "", line: int = 0, key: str = "") -> None:
+        self.message = message
+        self.file = file
+        self.line = line
+        self.key = key
+        where = f"{file}:{line}: " if line else f"{file}: " if file else ""
+        name = f"{key}: " if key else ""
+        super().__init__(f"{where}{name}{message}")
+
+
+class RouteSyntaxError(PushpinError):
+    """One line of a routes file is wrong; the line is reported and skipped."""
+
+
+class WireError(PushpinError):
+    """A peer broke a rule of its protocol."""
+
+
+class HttpError(WireError):
+    """An HTTP message that cannot be read in exactly one way.
+
+    ``status`` is the answer for a client, ``text`` the body without its line end.
+    """
+
+    def __init__(self, text: str, status: int = 400) -> None:
+        self.text = text
+        self.status = status
+        super().__init__(text)
+
+
+class PacketError(WireError):
+    """A ZeroMQ packet that cannot be decoded."""
+
+
+class GripError(PushpinError):
+    """The origin's instructions are unusable; ``detail`` is shown only in debug mode."""
+
+    def __init__(self, detail: str) -> None:
+        self.detail = detail
+        super().__init__(detail)
+
+
+class InstructError(GripError):
+    """Grip headers or an ``application/grip-instruct`` body with a wrong value."""
+
+
+class PublishError(PushpinError):
+    """A publisher's words are wrong; ``reason`` is what it is told (may be empty)."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(reason)
+
+
+class OriginError(PushpinError):
+    """No usable answer from an origin: 502, no other target is tried."""
+
+
+class OriginUnreachable(OriginError):
+    """The connection could not be made (refused, timed out, TLS failure): the next target is tried."""
+
+
+class OriginBlocked(OriginError):
+    """All addresses of an untrusted target are private: refused by policy."""
+
+
+class OriginTimeout(OriginError):
+    """The origin was silent for too long."""
+
+
+class LimitExceeded(PushpinError):
+    """A limit with a name was exceeded; what follows is stated where this is raised."""
+
+    def __init__(self, limit: str) -> None:
+        self.limit = limit
+        super().__init__(limit)

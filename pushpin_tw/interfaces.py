@@ -1,0 +1,283 @@
+"""Every contract between rooms, in the order of the flow.
+
+Rooms of one level never import each other; they meet here.  Methods are called on the reactor's thread and
+return at once; nothing here raises unless it says so.  Values that travel are those of ``wire.message``.
+"""
+
+from __future__ import annotations
+
+from zope.interface import Attribute, Interface
+
+# ---- a request comes in ------------------------------------------------------------------------------------
+
+
+class IGateway(Interface):
+    """Where the edge brings its requests.  Given by ``proxy``, used by ``edge``."""
+
+    def handle_request(request, body, responder):  # type: ignore[no-untyped-def]
+        """Answer ``request`` (a ``wire.message.Request``), sooner or later, through ``responder``.
+
+        ``body`` is an ``IBody``, or None when the request has none.
+        """
+
+
+class IBody(Interface):
+    """The body of a client's request, read at the pace of whoever wants it.  Given by ``edge``."""
+
+    def begin(sink):  # type: ignore[no-untyped-def]
+        """Start the flow into ``sink`` (an ``IBodySink``).  Bytes that have already come may arrive within
+        this call.  Sends ``100 Continue`` when the client waits for one and nothing has come."""
+
+    def pause():  # type: ignore[no-untyped-def]
+        """Stop reading from the client; bytes that were read already may still come."""
+
+    def resume():  # type: ignore[no-untyped-def]
+        """Read on."""
+
+    def abandon():  # type: ignore[no-untyped-def]
+        """The rest is not wanted: nothing more is told to the sink, and the connection closes after the
+        response unless the body was complete."""
+
+
+class IBodySink(Interface):
+    """Who wants a client's body.  Given by ``proxy``."""
+
+    def body_received(data):  # type: ignore[no-untyped-def]
+        """More bytes."""
+
+    def body_finished():  # type: ignore[no-untyped-def]
+        """The body is complete."""
+
+    # A body that ends early or is malformed is answered by the edge itself, which then calls ``lost()`` of
+    # the responder's owner.
+
+
+class IResponder(Interface):
+    """The way back to one client for one request.  Given by ``edge``, handed forward to ``proxy`` and holds.
+
+    Calls after the end (``finish``, ``abort``, or ``lost`` of the owner) do nothing.
+    """
+
+    minor = Attribute("Minor HTTP version of the request: 0 or 1.")
+    persistent = Attribute("Whether the connection may carry another request after this response (bool).")
+    head_only = Attribute("Whether the request was HEAD, so that no body may follow (bool).")
+    chunked = Attribute("After start(): whether the body is sent in chunks; else body bytes go out as they are.")
+    congested = Attribute("Whether the client is slower than what was written (bool).")
+    started = Attribute("Whether a head was given to start() or respond() (bool).")
+    sent = Attribute("Body bytes written so far, before chunking (int).")
+
+    def own(owner):  # type: ignore[no-untyped-def]
+        """From now on ``owner`` (an ``IResponderOwner``) is told what happens."""
+
+    def start(status, reason, headers, length):  # type: ignore[no-untyped-def]
+        """Begin a response.  ``headers`` are without Connection, Content-Length and Transfer-Encoding;
+        ``length`` is the body's length, or None when it is not known (chunked, or until close)."""
+
+    def write(data):  # type: ignore[no-untyped-def]
+        """Body bytes.  They may wait for ``flush`` or ``finish``, so that few packets leave."""
+
+    def flush():  # type: ignore[no-untyped-def]
+        """Send what waits."""
+
+    def finish():  # type: ignore[no-untyped-def]
+        """The response is complete; the connection goes on or closes.  Fewer body bytes than the announced
+        length close it."""
+
+    def respond(status, reason, headers, body):  # type: ignore[no-untyped-def]
+        """A whole response at once: start, write, finish."""
+
+    def deliver(data):  # type: ignore[no-untyped-def]
+        """The express way of a held stream: bytes that are already framed for ``chunked``; sent at once."""
+
+    def complete(data):  # type: ignore[no-untyped-def]
+        """The express way of a held request: a whole response ready-made by ``wire.render``; then as finish()."""
+
+    def abort():  # type: ignore[no-untyped-def]
+        """Close the connection at once, without a proper end."""
+
+
+class IResponderOwner(Interface):
+    """Who answers a client at the moment: an exchange or a hold."""
+
+    def drained():  # type: ignore[no-untyped-def]
+        """``congested`` has become false again."""
+
+    def lost():  # type: ignore[no-untyped-def]
+        """The client is gone (or broke the rules within its request body); the responder is dead."""
+
+
+# ---- to the origin -----------------------------------------------------------------------------------------
+
+
+class IRouter(Interface):
+    """The routing table of the moment.  Given by ``routing``."""
+
+    def route(host, path, websocket, secure):  # type: ignore[no-untyped-def]
+        """The ``Route`` for a host (str), an encoded path (bytes) and two flags, or None."""
+
+    def by_id(route_id):  # type: ignore[no-untyped-def]
+        """``(known, route)``: a route by its id; ``(True, None)`` when several lines share it."""
+
+
+class IOrigin(Interface):
+    """One target's destination.  Given by ``origin`` and by target plugins, used by ``proxy``."""
+
+    def fetch(request, sink):  # type: ignore[no-untyped-def]
+        """Send ``request`` (an ``OriginRequest``) and tell ``sink`` what comes back; returns an
+        ``IOriginCall`` for the body and the end.  ``sink`` may be called before this returns."""
+
+
+class IOriginCall(Interface):
+    """One request to an origin, under way."""
+
+    congested = Attribute("Whether the origin is slower than what was written (bool).")
+
+    def write(data):  # type: ignore[no-untyped-def]
+        """Bytes of the request body; allowed at once after fetch(), also while still connecting."""
+
+    def finish():  # type: ignore[no-untyped-def]
+        """The request body is complete (also called, once, for requests without one)."""
+
+    def pause():  # type: ignore[no-untyped-def]
+        """Stop reading the response; what was read already may still come."""
+
+    def resume():  # type: ignore[no-untyped-def]
+        """Read on."""
+
+    def cancel():  # type: ignore[no-untyped-def]
+        """Nobody wants the rest: close the connection; the sink hears nothing more."""
+
+
+class IOriginSink(Interface):
+    """Who waits for an origin's response.  Given by ``proxy``.
+
+    In order: ``responded``, any number of ``received``, then one of ``finished`` and ``failed``.
+    """
+
+    def responded(response):  # type: ignore[no-untyped-def]
+        """The final response head (a ``wire.message.Response``); interim ones are not passed on."""
+
+    def received(data):  # type: ignore[no-untyped-def]
+        """Body bytes, decoded from their framing."""
+
+    def settled():  # type: ignore[no-untyped-def]
+        """All that has arrived so far was passed on: a good moment to flush."""
+
+    def finished():  # type: ignore[no-untyped-def]
+        """The response is complete."""
+
+    def failed(error):  # type: ignore[no-untyped-def]
+        """There will be no (more) response: an ``OriginError``."""
+
+    def origin_drained():  # type: ignore[no-untyped-def]
+        """``congested`` of the call has become false again."""
+
+
+# ---- holds and items ---------------------------------------------------------------------------------------
+
+
+class IHold(Interface):
+    """A client kept waiting, as its channels see it.  Given by ``hold``, used by ``broker``."""
+
+    kind = Attribute("Which format of an item it takes: 'http-response' or 'http-stream'.")
+    form = Attribute("What its bytes depend on, hashable: holds with equal kind, form and bucket share them.")
+    bucket = Attribute("The name of its rate limiter's bucket: an explicit route id, or ''.")
+
+    def deliver(data, count):  # type: ignore[no-untyped-def]
+        """Ready bytes that stand for ``count`` items."""
+
+    def act(action):  # type: ignore[no-untyped-def]
+        """An item without bytes: 'hint', 'close' or 'refresh'."""
+
+
+class IBroker(Interface):
+    """Where items meet holds.  Given by ``broker``, used by ``hold`` and ``publish``."""
+
+    def accept(items):  # type: ignore[no-untyped-def]
+        """Take published items (``grip.item.Item``) in order; delivery follows soon, not within this call."""
+
+    def subscribe(hold, channel):  # type: ignore[no-untyped-def]
+        """From now on ``hold`` sees what is published on ``channel``."""
+
+    def unsubscribe(hold, channel):  # type: ignore[no-untyped-def]
+        """The opposite; harmless when not subscribed."""
+
+    def recover():  # type: ignore[no-untyped-def]
+        """Forget the last ids and make holds ask their origin again."""
+
+
+class IRefetch(Interface):
+    """Asking the origin again.  Given by ``proxy``, used by ``hold``."""
+
+    def rerun(retry, responder):  # type: ignore[no-untyped-def]
+        """Run a held request again as if it had just come; ``retry`` is what the hold was given for this."""
+
+
+class IStatsSink(Interface):
+    """What happened, told by every room.  Given by ``stats``; costs one method call."""
+
+    def count(name, n=1, route=""):  # type: ignore[no-untyped-def]
+        """``n`` more of ``name``."""
+
+    def request_finished(line):  # type: ignore[no-untyped-def]
+        """A proxied request ended; ``line`` is a ``stats.journal.RequestLine``-like value (see ``proxy``)."""
+
+    def subscribed(mode, channel):  # type: ignore[no-untyped-def]
+        """The first hold of a mode ('response', 'stream') joined a channel."""
+
+    def unsubscribed(mode, channel):  # type: ignore[no-untyped-def]
+        """The last one left (after lingering)."""
+
+    def published(channel, receivers):  # type: ignore[no-untyped-def]
+        """An item was handed to so many holds."""
+
+    def note(level, text):  # type: ignore[no-untyped-def]
+        """A line for the log: ``level`` is 'error', 'warn', 'info' or 'debug'."""
+
+    def failure(where):  # type: ignore[no-untyped-def]
+        """A bug showed itself: called within an ``except`` block; logged with its traceback."""
+
+
+# ---- plugin points -----------------------------------------------------------------------------------------
+
+
+class ITargetType(Interface):
+    """A kind of route target.  *Plugin*: put an instance into a module of ``pushpin_tw.plugins``."""
+
+    prefix = Attribute("What stands before the first '/' of the target, or the whole word; '' is HOST:PORT.")
+
+    def parse(address):  # type: ignore[no-untyped-def]
+        """Check what stands behind ``prefix/`` (str; the whole word for '') and return it normalised.
+
+        :raises RouteSyntaxError: with the message for the log.
+        """
+
+    def origin(target, services):  # type: ignore[no-untyped-def]
+        """The ``IOrigin`` for a ``routing.route.Target``; called once for each target of a table.
+
+        ``services`` is an ``IServices``.
+        """
+
+
+class IServices(Interface):
+    """What the process lends to plugins."""
+
+    reactor = Attribute("The Twisted reactor.")
+    clock = Attribute("IReactorTime: seconds() and callLater(); tests give a task.Clock.")
+    wheel = Attribute("pushpin_tw.wheel.Wheel, the one timer for everything that waits.")
+    config = Attribute("pushpin_tw.config.Config.")
+    stats = Attribute("IStatsSink.")
+    random = Attribute("random.Random, for jitter.")
+
+    def shared(name, make):  # type: ignore[no-untyped-def]
+        """The one object called ``name`` of this process; ``make()`` builds it at the first call.  When it has
+        a method ``stop``, that is called when the process ends its work."""
+
+
+class IPublishSource(Interface):
+    """A way for items to come in.  *Plugin*, as ``ITargetType``."""
+
+    name = Attribute("How logs call it.")
+
+    def service(config, broker, services):  # type: ignore[no-untyped-def]
+        """An ``IService`` that calls ``broker.accept(items)``; None when the configuration has it off."""

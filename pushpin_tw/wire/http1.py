@@ -1,0 +1,240 @@
+"""HTTP/1 heads: bytes to values and back (RFC 9112), for clients and origins alike.
+
+Called by the edge and by the HTTP origin.  llhttp reads the header lines; the first line is read here, because
+a proxy must take any method and any UTF-8 target, which llhttp refuses.  A head that cannot be read in exactly
+one way raises ``HttpError``.  Never touches bodies (``wire.body``), sockets or clocks.
+"""
+
+from __future__ import annotations
+
+import re
+
+import httptools
+
+from pushpin_tw.errors import HttpError, WireError
+from pushpin_tw.wire.headers import Header, HeaderList
+from pushpin_tw.wire.message import Request, Response
+
+MAX_HEADERS = 64
+
+_HEAD_END = re.compile(rb"\n\r?\n")
+_TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+_REQUEST_LINE = re.compile(rb"(" + _TOKEN + rb") ([^\x00-\x20\x7f]+) HTTP/1\.([01])")
+_OTHER_VERSION = re.compile(rb"" + _TOKEN + rb" [^\x00-\x20\x7f]+ HTTP/[\x21-\x7e]*")
+_PARTIAL_LINE = re.compile(rb"(?:" + _TOKEN + rb"(?: [^\x00-\x20\x7f]*(?: [HTP/0-9.]*\r?)?)?)?")
+_STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([0-9]{3})(?: ([\t\x20-\x7e\x80-\xff]*))?")
+_FOLD = re.compile(rb"\n[ \t]")
+_DIGITS = re.compile(rb"[0-9]{1,18}")
+
+_INVALID = "Failed to parse request: "
+# llhttp's words, by their beginning, and what a client is told.
+_REASONS = (
+    ("Invalid header token", "invalid header name"),
+    ("Unexpected whitespace", "invalid header name"),
+    ("Missing expected LF", "invalid header value"),
+    ("Missing expected CR", "invalid new line"),
+    ("Invalid header value", "invalid header value"),
+    ("Duplicate Content-Length", "invalid content length"),
+    ("Invalid character in Content-Length", "invalid content length"),
+    ("Content-Length overflow", "invalid content length"),
+    ("Empty Content-Length", "invalid content length"),
+    ("Content-Length can't be", "invalid content length"),
+    ("Transfer-Encoding can't be", "invalid content length"),
+    ("Request has invalid", "unsupported transfer encoding"),
+)
+
+
+class _HeaderSink:
+    """Receives what llhttp reports of one header block."""
+
+    __slots__ = ("done", "headers")
+
+    def __init__(self) -> None:
+        self.headers: HeaderList = []
+        self.done = False
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.headers.append((name, value.rstrip(b" \t")))
+
+    def on_headers_complete(self) -> None:
+        self.done = True
+
+
+def head_end(data: bytes | bytearray, start: int = 0) -> int:
+    """The index just behind the empty line that ends a head, or -1 when it has not come yet."""
+    found = _HEAD_END.search(data, start)
+    return found.end() if found else -1
+
+
+def check_partial_request(data: bytes | bytearray) -> None:
+    """Refuse, before its head is complete, what cannot become a request: TLS bytes, garbage.
+
+    :raises HttpError: the first line is wrong already.
+    """
+    line, newline, _ = bytes(data).partition(b"\n")
+    if newline:
+        _request_line(line.removesuffix(b"\r"))
+    elif not _PARTIAL_LINE.fullmatch(line):
+        _refuse_line(line)
+
+
+def parse_request(head: bytes) -> Request:
+    """Read a complete request head, request line to empty line inclusive.
+
+    Lines end in CRLF, or all of them in LF alone; a mixture is refused, since another reader may split it
+    elsewhere.
+
+    :raises HttpError: with the text of the answer (proxy 8.2).
+    """
+    line, _, block = _canonical(head).partition(b"\r\n")
+    method, target, minor = _request_line(line)
+    headers = _read_block(b"GET / HTTP/1.1\r\n", block)
+    request = Request(method, target, minor, headers, keep_alive=minor == 1)
+    _interpret(request)
+    return request
+
+
+def _request_line(line: bytes) -> tuple[bytes, bytes, int]:
+    found = _REQUEST_LINE.fullmatch(line)
+    if found is None:
+        _refuse_line(line)
+    method, target, minor = found.groups()
+    if not target.isascii():
+        try:
+            target.decode()
+        except UnicodeDecodeError:
+            raise HttpError(_INVALID + "invalid token") from None
+    return method, target, minor[0] - 0x30
+
+
+def _refuse_line(line: bytes) -> "NoReturn":  # type: ignore[name-defined]  # noqa: F821
+    if _REQUEST_LINE.match(line) and b"\r" in line:
+        raise HttpError(_INVALID + "invalid new line")
+    if _OTHER_VERSION.fullmatch(line):
+        raise HttpError(_INVALID + "invalid HTTP version")
+    raise HttpError(_INVALID + "invalid token")
+
+
+def _canonical(head: bytes) -> bytes:
+    return head if b"\r" in head else head.replace(b"\n", b"\r\n")
+
+
+def _read_block(first_line: bytes, block: bytes) -> HeaderList:
+    sink = _HeaderSink()
+    try:
+        httptools.HttpRequestParser(sink).feed_data(first_line + block)
+    except httptools.HttpParserUpgrade:
+        pass  # llhttp stops behind an upgrade; the head is complete all the same
+    except httptools.HttpParserError as error:
+        if len(sink.headers) > MAX_HEADERS:
+            raise HttpError(_INVALID + "too many headers") from None
+        raise HttpError(_INVALID + _reason(str(error), block)) from None
+    if len(sink.headers) > MAX_HEADERS:
+        raise HttpError(_INVALID + "too many headers")
+    if not sink.done:
+        raise HttpError(_INVALID + "invalid header name")
+    return sink.headers
+
+
+def _reason(words: str, block: bytes) -> str:
+    if _FOLD.search(block) or block[:1] in (b" ", b"\t"):
+        return "invalid header name"
+    return next((reason for start, reason in _REASONS if words.startswith(start)), "invalid header value")
+
+
+def _interpret(request: Request) -> None:
+    """Draw from the headers what the edge needs to know, in one pass."""
+    for name, value in request.headers:
+        lower = name.lower()
+        if lower == b"host":
+            if request.host is None:
+                request.host = value
+        elif lower == b"connection":
+            tokens = [token.strip() for token in value.lower().split(b",")]
+            if b"close" in tokens:
+                request.keep_alive = False
+            elif request.minor == 0 and b"keep-alive" in tokens:
+                request.keep_alive = True
+        elif lower == b"content-length":
+            request.length = _length(value)
+        elif lower == b"transfer-encoding":
+            if value != b"chunked" or request.minor == 0:
+                raise HttpError(_INVALID + "unsupported transfer encoding")
+            if request.chunked:
+                raise HttpError(_INVALID + "unsupported transfer encoding")
+            request.chunked = True
+        elif lower == b"expect":
+            request.expects_continue = value.lower() == b"100-continue" and request.minor == 1
+        elif lower == b"upgrade":
+            request.websocket = value.lower() == b"websocket"
+    if request.chunked and request.length is not None:
+        raise HttpError(_INVALID + "invalid content length")
+
+
+def _length(value: bytes) -> int:
+    if not _DIGITS.fullmatch(value):
+        raise HttpError(_INVALID + "invalid content length")
+    return int(value)
+
+
+def parse_response(head: bytes) -> Response:
+    """Read a complete response head.
+
+    :raises HttpError: malformed, or framed in a way that two readers could understand differently.
+    """
+    line, _, block = _canonical(head).partition(b"\r\n")
+    found = _STATUS_LINE.fullmatch(line)
+    if found is None:
+        raise HttpError("invalid status line", 502)
+    minor, status, reason = found.groups()
+    headers = _read_block(b"GET / HTTP/1.1\r\n", block)
+    response = Response(int(status), reason or b"", headers, minor=minor[0] - 0x30)
+    response.keep_alive = response.minor == 1
+    _interpret_response(response)
+    return response
+
+
+def _interpret_response(response: Response) -> None:
+    for name, value in response.headers:
+        lower = name.lower()
+        if lower == b"content-length":
+            if response.length is not None:
+                raise HttpError("several content lengths", 502)
+            response.length = _length(value)
+        elif lower == b"transfer-encoding":
+            if value.lower() != b"chunked" or response.chunked:
+                raise HttpError("unsupported transfer encoding", 502)
+            response.chunked = True
+        elif lower == b"connection":
+            tokens = [token.strip() for token in value.lower().split(b",")]
+            if b"close" in tokens:
+                response.keep_alive = False
+            elif b"keep-alive" in tokens:
+                response.keep_alive = True
+    if response.chunked and response.length is not None:
+        raise HttpError("both content length and transfer encoding", 502)
+
+
+def encode_head(first_line: bytes, headers: HeaderList | tuple[Header, ...], framing: bytes = b"") -> bytes:
+    """Write a head: the first line, the headers, ready-made framing lines, the empty line.
+
+    :raises WireError: a name or value contains a line end; nothing but the proxy ends a header line.
+    """
+    lines = [b"%b: %b\r\n" % pair for pair in headers]
+    head = b"".join([first_line, b"\r\n", *lines, framing, b"\r\n"])
+    if head.count(b"\n") != len(lines) + 2 + framing.count(b"\n") or head.count(b"\r") != head.count(b"\n"):
+        raise WireError("line end within a header")
+    return head
+
+
+def status_line(minor: int, status: int, reason: bytes) -> bytes:
+    """The first line of a response, without its line end."""
+    return b"HTTP/1.%d %d %b" % (minor, status, reason)
+
+
+def encode_chunk(data: bytes) -> bytes:
+    """One chunk; ``data`` must not be empty."""
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+LAST_CHUNK = b"0\r\n\r\n"

@@ -1,0 +1,77 @@
+"""The values that travel: a request from a client, a request to an origin, a response.
+
+Made by the parsers of ``wire.http1`` and by ``routing.rewrite``; read everywhere.  They hold bytes as they
+stood on the wire and no behaviour beyond look-ups.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from pushpin_tw.wire.headers import HeaderList
+
+
+@dataclass(slots=True)
+class Request:
+    """A client's request, its head parsed once in its life."""
+
+    method: bytes
+    target: bytes
+    """As it stood in the request line, unnormalised."""
+    minor: int
+    """The minor version: 0 or 1, for HTTP/1.0 and HTTP/1.1."""
+    headers: HeaderList
+    length: int | None = None
+    """The announced Content-Length; None when there was none."""
+    chunked: bool = False
+    keep_alive: bool = True
+    """Whether the client wants the connection to persist (RFC 9112, 9.3)."""
+    expects_continue: bool = False
+    websocket: bool = False
+    """Whether the whole Upgrade value is ``websocket`` (any case)."""
+    host: bytes | None = None
+    """The first Host value; None when there was none."""
+    secure: bool = False
+    """Whether the client speaks TLS; set by the edge."""
+    peer: str = ""
+    """The TCP peer's address; empty for a Unix socket; set by the edge."""
+
+    @property
+    def has_body(self) -> bool:
+        """Whether body bytes follow the head."""
+        return self.chunked or bool(self.length)
+
+
+@dataclass(slots=True)
+class Response:
+    """A response head, from an origin or made here."""
+
+    status: int
+    reason: bytes
+    headers: HeaderList = field(default_factory=list)
+    length: int | None = None
+    """The Content-Length; None when there was none."""
+    chunked: bool = False
+    minor: int = 1
+    keep_alive: bool = True
+    """Whether the origin lets its connection persist."""
+
+
+@dataclass(slots=True)
+class OriginRequest:
+    """What one target is asked: rewritten, signed, without framing headers."""
+
+    method: bytes
+    target: bytes
+    headers: HeaderList
+    """``Host`` first; the origin's writer appends the framing headers."""
+    length: int | None = 0
+    """Bytes of body to come; None when unknown (sent chunked)."""
+    host: str = ""
+    """The host of the rewritten URI: server name for TLS and part of the pool's key."""
+    secure: bool = False
+    """Whether the rewritten URI is ``https``."""
+    path: bytes = b"/"
+    """The path of the rewritten URI, without query."""
+    query: bytes | None = None
+    """The query, without ``?``; None when there was none."""
