@@ -1,0 +1,69 @@
+# Two commands for everybody: "make run" and "make test".  Each makes what it needs, from a clean clone
+# with python3 (3.11 or later) and make alone.  Another interpreter: make PYTHON=python3.12 run
+
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+CONFIG ?= etc/pushpin.conf
+# Handed on to pytest, for instance: make test ARGS="-k routes -x"
+ARGS   ?=
+
+METADATA := setup.cfg pyproject.toml
+# The default editable hook hides twisted/plugins from twistd; compat puts the checkout on the path.
+INSTALL  := $(BIN)/python -m pip install --quiet --disable-pip-version-check --config-settings editable_mode=compat
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint types docs pytest bench clean
+
+help: ## Say what can be made
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
+
+run: $(VENV)/.ready-run ## Start pushpin on port 7999 with etc/pushpin.conf (Ctrl-C stops it)
+	$(BIN)/twistd -n --pidfile= pushpin -c $(CONFIG)
+
+test: $(VENV)/.ready-test ## Lint, types, documentation and all tests with coverage
+	@$(MAKE) --no-print-directory --keep-going lint types docs pytest
+
+lint: $(VENV)/.ready-test ## Check style and layout (ruff)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.ready-test ## Check types (mypy, strict)
+	$(BIN)/mypy
+
+docs: $(VENV)/.ready-test ## Build the documentation into docs/_build/html
+	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
+
+pytest: $(VENV)/.ready-test ## Run the tests alone; ARGS are handed on
+	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered $(ARGS)
+
+bench: $(VENV)/.ready-test ## Measure (takes minutes; compares with what is installed)
+	@for program in benchmarks/bench_*.py; do \
+	    [ -e "$$program" ] || { echo "no benchmarks here"; exit 1; }; \
+	    echo "== $$program"; $(BIN)/python "$$program" $(ARGS) || exit 1; \
+	done
+
+clean: ## Remove everything that was made, the environment included
+	rm -rf $(VENV) build dist *.egg-info docs/_build run log htmlcov _trial_temp
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* coverage.xml twistd.pid twistd.log*
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# ---- the environment ---------------------------------------------------------------------------------------
+
+# A stamp, not bin/python, is the target: a venv that broke off half-way has the one and not the other.
+$(VENV)/.created:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	    echo "Python 3.11 or later is needed. Name one: make PYTHON=/path/to/python3.12 run" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	    echo "This Python cannot make virtual environments. On Debian and Ubuntu: apt-get install python3-venv" >&2; \
+	    exit 1; }
+	$(PYTHON) -m venv --clear $(VENV)
+	@touch $@
+
+$(VENV)/.ready-run: $(VENV)/.created $(METADATA)
+	$(INSTALL) -e .
+	@touch $@
+
+$(VENV)/.ready-test: $(VENV)/.created $(METADATA)
+	$(INSTALL) -e '.[test,docs]'
+	@touch $@ $(VENV)/.ready-run
