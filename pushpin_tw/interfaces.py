@@ -183,8 +183,8 @@ class IHold(Interface):
     form = Attribute("What its bytes depend on, hashable: holds with equal kind, form and bucket share them.")
     bucket = Attribute("The name of its rate limiter's bucket: an explicit route id, or ''.")
 
-    def deliver(data, count):  # type: ignore[no-untyped-def]
-        """Ready bytes that stand for ``count`` items."""
+    def deliver(data, parts):  # type: ignore[no-untyped-def]
+        """Ready bytes: ``data`` is what ``parts``, the items one by one, are when joined."""
 
     def act(action):  # type: ignore[no-untyped-def]
         """An item without bytes: 'hint', 'close' or 'refresh'."""

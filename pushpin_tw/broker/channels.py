@@ -1,0 +1,100 @@
+"""Channels, and in each the holds grouped by the bytes they want.
+
+Used by the broker alone.  Delivery path: a channel keeps its holds in groups of equal (kind, form, bucket), so
+that choosing the form, counting and rate accounting happen per group, and the loop over a group's holds is one
+call with ready bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from typing import Any
+
+GroupKey = tuple[str, Hashable, str]
+
+
+class Group:
+    """The holds of one channel that want the same bytes."""
+
+    __slots__ = ("_snapshot", "bucket", "channel", "form", "kind", "members", "pending")
+
+    def __init__(self, channel: str, kind: str, form: Hashable, bucket: str) -> None:
+        self.channel = channel
+        self.kind = kind
+        self.form = form
+        self.bucket = bucket
+        self.members: dict[Any, None] = {}
+        self.pending: Any = None
+        """The batch that is waiting for this group, to which more items may be joined; the fan-out's."""
+        self._snapshot: tuple[Any, ...] | None = ()
+
+    def add(self, hold: Any) -> None:
+        """Let ``hold`` join."""
+        self.members[hold] = None
+        self._snapshot = None
+
+    def remove(self, hold: Any) -> None:
+        """Let ``hold`` leave; harmless when it is not here."""
+        if self.members.pop(hold, self) is None:
+            self._snapshot = None
+
+    def snapshot(self) -> tuple[Any, ...]:
+        """The members at this moment, in the order they came; the same object while nothing changes."""
+        if self._snapshot is None:
+            self._snapshot = tuple(self.members)
+        return self._snapshot
+
+
+class Channel:
+    """A named stream of items: who waits on it, and whether response holds were here lately.
+
+    Also an entry of the timer wheel: a channel that only response holds used lingers, so that a client which
+    polls again finds it (grip 11.7).
+    """
+
+    __slots__ = ("_on_linger", "due", "groups", "holds", "lingers", "name", "slot")
+
+    def __init__(self, name: str, on_linger: Callable[[Channel], None]) -> None:
+        self.name = name
+        self.groups: dict[GroupKey, Group] = {}
+        self.holds: dict[str, int] = {}
+        """Number of holds by kind."""
+        self.lingers = False
+        """Whether the last response hold has left and its subscription is kept for a while."""
+        self.due = 0
+        self.slot = 0
+        self._on_linger = on_linger
+
+    def add(self, hold: Any) -> bool:
+        """Let ``hold`` join; whether it is the first of its kind."""
+        key = (hold.kind, hold.form, hold.bucket)
+        group = self.groups.get(key)
+        if group is None:
+            group = self.groups[key] = Group(self.name, *key)
+        elif hold in group.members:
+            return False
+        group.add(hold)
+        count = self.holds.get(hold.kind, 0)
+        self.holds[hold.kind] = count + 1
+        return not count
+
+    def remove(self, hold: Any) -> bool:
+        """Let ``hold`` leave; whether it was the last of its kind."""
+        key = (hold.kind, hold.form, hold.bucket)
+        group = self.groups.get(key)
+        if group is None or hold not in group.members:
+            return False
+        group.remove(hold)
+        if not group.members:
+            del self.groups[key]
+        self.holds[hold.kind] -= 1
+        return not self.holds[hold.kind]
+
+    @property
+    def deserted(self) -> bool:
+        """Whether nobody waits here and nobody is remembered."""
+        return not self.groups and not self.lingers
+
+    def expired(self) -> None:
+        """The wheel's call: the lingering is over."""
+        self._on_linger(self)

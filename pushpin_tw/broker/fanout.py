@@ -1,0 +1,217 @@
+"""From a parcel to every hold that waits for it, in order, in slices.
+
+Used by the broker.  Delivery path: one object per publish and group, never one per recipient; consecutive
+parcels for an unchanged group are joined into one byte string and written once.  A hold that fails is told off
+alone: logged, aborted, and the loop goes on with its neighbours.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from pushpin_tw.broker.channels import Group
+from pushpin_tw.broker.limiter import Pace
+from pushpin_tw.broker.parcel import STREAM, Parcel
+
+MAX_JOINED = 65536
+"""Bytes up to which items are joined: what one send takes without waiting."""
+
+
+class Batch:
+    """One or more parcels on their way to the members that a group had when they were published."""
+
+    __slots__ = ("action", "data", "group", "parcels", "parts", "position", "run", "size", "targets", "weight")
+
+    def __init__(self, group: Group, parcel: Parcel, action: str, weight: int, run: int) -> None:
+        self.group = group
+        self.targets = group.snapshot()
+        self.parcels = [parcel]
+        self.action = action
+        self.weight = weight
+        self.run = run
+        self.position = 0
+        self.size = 0
+        self.data = b""
+        self.parts: list[bytes] = []
+
+    def encode(self) -> None:
+        """Make the bytes, once, when the first recipient's turn comes."""
+        group = self.group
+        if self.action == "send":
+            self.parts = [parcel.encoded(group.kind, group.form) for parcel in self.parcels]
+            self.data = self.parts[0] if len(self.parts) == 1 else b"".join(self.parts)
+
+
+class Bucket:
+    """The deliveries that share one rate."""
+
+    __slots__ = ("batches", "waiting")
+
+    def __init__(self) -> None:
+        self.batches: deque[Batch] = deque()
+        self.waiting = 0
+
+
+class Fanout:
+    """The queue between publishing and writing."""
+
+    def __init__(
+        self,
+        pace: Pace,
+        later: Callable[[float, Callable[[], None]], object],
+        stats: Any,
+        hwm: int = -1,
+        block: int = -1,
+    ) -> None:
+        """``later(seconds, call)`` schedules a turn; ``hwm`` is the number of deliveries that may wait in a
+        bucket and ``block`` the bytes that count as one, both unlimited below 1."""
+        self._pace = pace
+        self._later = later
+        self._stats = stats
+        self._hwm = hwm
+        self._block = block
+        self._buckets: dict[str, Bucket] = {}
+        self._running = False
+        self._first = False
+        self._debt = 0
+        self._run = 0
+        self._channel: str | None = None
+
+    def add(self, group: Group, parcel: Parcel) -> int:
+        """Queue a parcel for a group; how many holds it is meant for."""
+        action = parcel.action(group.kind)
+        if action is None:
+            return 0
+        if group.channel != self._channel:
+            self._channel = group.channel
+            self._run += 1
+        bucket = self._buckets.get(group.bucket)
+        if bucket is None:
+            bucket = self._buckets[group.bucket] = Bucket()
+        if not self._join(group, parcel, action, bucket):
+            self._append(group, parcel, action, bucket)
+        if not self._running:
+            self._running = self._first = True
+            self._later(0.0, self._turn)
+        return len(group.members)
+
+    def _join(self, group: Group, parcel: Parcel, action: str, bucket: Bucket) -> bool:
+        batch: Batch | None = group.pending
+        if (
+            batch is None
+            or self._pace.limited
+            or action != "send"
+            or batch.action != "send"
+            or batch.run != self._run
+            or batch.targets is not group.snapshot()
+            or group.kind != STREAM
+        ):
+            return False
+        content = parcel.item.http_stream.content if parcel.item.http_stream else b""
+        if batch.size + len(content) > MAX_JOINED:
+            return False
+        batch.size += len(content)
+        batch.parcels.append(parcel)
+        return True
+
+    def _append(self, group: Group, parcel: Parcel, action: str, bucket: Bucket) -> None:
+        weight = parcel.weight(group.kind, self._block) if self._block > 0 else 1
+        batch = Batch(group, parcel, action, weight, self._run)
+        if self._hwm > 0:
+            self._trim(batch, bucket)
+        if group.kind == STREAM and parcel.item.http_stream is not None and action == "send":
+            batch.size = len(parcel.item.http_stream.content)
+        group.pending = batch
+        bucket.waiting += len(batch.targets)
+        bucket.batches.append(batch)
+
+    def _trim(self, batch: Batch, bucket: Bucket) -> None:
+        room = max(0, self._hwm - bucket.waiting)
+        excess = len(batch.targets) - room
+        if excess > 0:
+            batch.targets = batch.targets[:room]
+            self._stats.count("deliveries-dropped-hwm", excess)
+            self._stats.note("warn", f"exceeded publish hwm ({self._hwm}), dropping message")
+
+    def _turn(self) -> None:
+        try:
+            self._serve(self._pace.budget - self._debt)
+        except Exception:
+            self._stats.failure("fan-out")
+        if not self._buckets:
+            self._running = False
+            return
+        delay = self._pace.delay
+        if self._first and self._pace.doubled:
+            delay = 0.0
+        self._first = False
+        self._later(delay, self._turn)
+
+    def _serve(self, budget: int) -> None:
+        """One turn: the bucket whose turn it is, then it goes to the end of the row.
+
+        A delivery heavier than the budget leaves a debt, which later turns pay.
+        """
+        if budget <= 0:
+            self._debt = -budget
+            return
+        name = next(iter(self._buckets))
+        bucket = self._buckets.pop(name)
+        try:
+            self._debt = max(0, -self._drain(bucket, budget))
+        finally:
+            if bucket.batches:
+                self._buckets[name] = bucket
+
+    def _drain(self, bucket: Bucket, budget: int) -> int:
+        while budget > 0 and bucket.batches:
+            batch = bucket.batches[0]
+            group = batch.group
+            if group.pending is batch:
+                group.pending = None
+            if not batch.position and not self._encode(batch):
+                bucket.batches.popleft()
+                bucket.waiting -= len(batch.targets)
+                continue
+            start = batch.position
+            end = min(start + max(1, budget // batch.weight), len(batch.targets))
+            batch.position = end
+            if end == len(batch.targets):
+                bucket.batches.popleft()
+            bucket.waiting -= end - start
+            budget -= (end - start) * batch.weight
+            self._deliver(batch, batch.targets[start:end])
+        return budget
+
+    def _encode(self, batch: Batch) -> bool:
+        try:
+            batch.encode()
+        except Exception:
+            self._stats.failure("encoding an item")
+            return False
+        return True
+
+    def _deliver(self, batch: Batch, targets: tuple[Any, ...]) -> None:
+        if batch.action == "send":
+            data, parts = batch.data, batch.parts
+            for hold in targets:
+                try:
+                    hold.deliver(data, parts)
+                except Exception:
+                    self._blame(hold)
+            return
+        for hold in targets:
+            try:
+                hold.act(batch.action)
+            except Exception:
+                self._blame(hold)
+
+    def _blame(self, hold: Any) -> None:
+        """Called within an ``except`` block: this hold is lost, the others are not."""
+        self._stats.failure("delivery to a hold")
+        try:
+            hold.abort()
+        except Exception:
+            self._stats.failure("giving up a hold")

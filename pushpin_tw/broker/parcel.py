@@ -1,0 +1,63 @@
+"""A published item, encoded once for each form that somebody waits for.
+
+Made by the broker, carried by the fan-out.  Delivery path: nothing here happens per recipient.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+
+from pushpin_tw.grip.item import Item
+from pushpin_tw.grip.template import Template
+from pushpin_tw.wire.http1 import encode_chunk
+
+RESPONSE = "http-response"
+STREAM = "http-stream"
+
+
+class Parcel:
+    """An item and its ready bytes."""
+
+    __slots__ = ("_cache", "item")
+
+    def __init__(self, item: Item) -> None:
+        self.item = item
+        self._cache: dict[Hashable, bytes] = {}
+
+    def action(self, kind: str) -> str | None:
+        """What the item asks of holds of this kind; None when it is not for them."""
+        part = self.item.http_stream if kind == STREAM else self.item.http_response
+        return None if part is None else part.action
+
+    def encoded(self, kind: str, form: Hashable) -> bytes:
+        """The bytes of a ``send`` for holds of this kind and form.
+
+        The form of a stream is whether it is chunked; the form of a response hold is its ``Template``.
+        """
+        key = (kind, form)
+        data = self._cache.get(key)
+        if data is None:
+            data = self._cache[key] = self._encode(kind, form)
+        return data
+
+    def _encode(self, kind: str, form: Hashable) -> bytes:
+        if kind == STREAM:
+            stream = self.item.http_stream
+            assert stream is not None
+            return encode_chunk(stream.content) if form and stream.content else stream.content
+        response = self.item.http_response
+        assert response is not None and isinstance(form, Template)
+        return form.fill(response)
+
+    def weight(self, kind: str, block: int) -> int:
+        """How many deliveries one delivery counts for, when ``block`` bytes count for one (grip 15)."""
+        size = self.item.size
+        if size is None:
+            size = self._size(kind)
+        return max(1, -(-size // block))
+
+    def _size(self, kind: str) -> int:
+        if kind == STREAM:
+            return len(self.item.http_stream.content) if self.item.http_stream else 0
+        response = self.item.http_response
+        return len(response.body or b"") if response else 0

@@ -1,0 +1,91 @@
+"""What the answer to a held request is made from, and the answer itself (grip 8.3).
+
+Made by the exchange when a response hold starts; filled by the broker with what is published.  Holds whose
+answers can only be equal share one template, so that an item is encoded once for all of them.  Never knows
+which client gets the answer.
+"""
+
+from __future__ import annotations
+
+from weakref import WeakValueDictionary
+
+from pushpin_tw.grip.formats import ResponseFormat
+from pushpin_tw.grip.instruct import Instruct
+from pushpin_tw.grip.jsonpatch import apply_patch
+from pushpin_tw.wire.headers import Header, split_list
+from pushpin_tw.wire.render import whole_response
+
+_FRAMING = frozenset((b"connection", b"transfer-encoding", b"content-length"))
+_EXPOSE = b"grip-expose-headers"
+
+
+class Template:
+    """Status, headers and body of a timeout, and how this client's responses are framed."""
+
+    __slots__ = ("__weakref__", "body", "head_only", "headers", "minor", "persistent", "reason", "status")
+
+    def __init__(self, instruct: Instruct, minor: int, persistent: bool, head_only: bool) -> None:
+        self.status = instruct.status
+        self.reason = instruct.reason
+        self.headers = instruct.headers
+        self.body = instruct.body
+        self.minor = minor
+        self.persistent = persistent
+        self.head_only = head_only
+
+    def timeout(self) -> bytes:
+        """The whole response when nothing was published in time."""
+        return self._whole(self.status, self.reason, self.headers, self.body)
+
+    def fill(self, published: ResponseFormat) -> bytes:
+        """The whole response that ``published`` (action ``send``) makes of this hold.
+
+        :raises WireError: a header contains a line end.
+        """
+        body = published.body
+        if body is None:
+            body = apply_patch(self.body, published.patch or [])
+        headers = merge_headers(self.headers, published.headers)
+        return self._whole(published.code, published.reason, headers, body)
+
+    def _whole(self, status: int, reason: bytes, headers: tuple[Header, ...], body: bytes) -> bytes:
+        return whole_response(self.minor, self.persistent, self.head_only, status, reason, headers, body)
+
+
+def merge_headers(base: tuple[Header, ...], published: tuple[Header, ...]) -> tuple[Header, ...]:
+    """The instruction's headers, overruled by those of an item (grip 8.3)."""
+    if not published:
+        return base
+    names = {name.lower() for name, _ in published}
+    # A published Grip-Expose-Headers removes what it lists: bug-compatible, as grip 16.3 asks for.
+    hidden = {name.lower() for name in split_list([v for n, v in published if n.lower() == _EXPOSE])}
+    merged = [pair for pair in base if pair[0].lower() not in names]
+    merged += [pair for pair in published if not _dropped(pair[0].lower())]
+    return tuple(pair for pair in merged if pair[0].lower() not in hidden)
+
+
+def _dropped(name: bytes) -> bool:
+    return name in _FRAMING or name.startswith(b"grip-")
+
+
+class Templates:
+    """Hands out one template for all holds that would have equal ones."""
+
+    def __init__(self) -> None:
+        self._known: WeakValueDictionary[object, Template] = WeakValueDictionary()
+
+    def find(self, instruct: Instruct, minor: int, persistent: bool, head_only: bool) -> Template:
+        """The template of such holds; it lives as long as one of them."""
+        key = (
+            instruct.status,
+            instruct.reason,
+            instruct.headers,
+            instruct.body,
+            minor,
+            persistent,
+            head_only,
+        )
+        template = self._known.get(key)
+        if template is None:
+            template = self._known[key] = Template(instruct, minor, persistent, head_only)
+        return template

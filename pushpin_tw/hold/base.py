@@ -1,0 +1,95 @@
+"""What all holds share: the room they live in, their channels, their end.
+
+Holds are made by the exchange and live in the broker's groups and on the timer wheel.  A held client costs one
+of these objects: slots, no closure, no Deferred, no timer of its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from random import Random
+from typing import Any, ClassVar
+
+from zope.interface import implementer
+
+from pushpin_tw.interfaces import IHold, IResponderOwner
+from pushpin_tw.wheel import Wheel
+
+
+@dataclass(slots=True)
+class HoldRoom:
+    """What holds need from the process, shared by all of them."""
+
+    broker: Any
+    """IBroker."""
+    wheel: Wheel
+    stats: Any
+    """IStatsSink."""
+    random: Random
+    refetch: Any
+    """IRefetch."""
+    queue_limit: int
+    """Items that may wait for a client who does not read; more are dropped and counted."""
+    subscription_max: int
+    """Channels per connection; the rest of a longer list is ignored."""
+
+
+@implementer(IHold, IResponderOwner)
+class Hold:
+    """A client kept waiting."""
+
+    __slots__ = ("bucket", "channels", "due", "responder", "room", "slot")
+
+    kind: ClassVar[str]
+
+    def __init__(self, room: HoldRoom, responder: Any, channels: tuple[str, ...], bucket: str) -> None:
+        """``channels``: the names to subscribe, complete with the route's prefix."""
+        self.room = room
+        self.responder = responder
+        self.channels = channels
+        self.bucket = bucket
+        self.due = 0
+        self.slot = 0
+
+    def subscribe(self) -> None:
+        """Join all channels."""
+        broker = self.room.broker
+        for name in self.channels:
+            broker.subscribe(self, name)
+
+    def leave(self) -> Any:
+        """End this hold: no channel, no timer, no way back any more; returns the responder, or None when the
+        hold had ended before."""
+        responder, self.responder = self.responder, None
+        if responder is None:
+            return None
+        broker = self.room.broker
+        for name in self.channels:
+            broker.unsubscribe(self, name)
+        self.room.wheel.cancel(self)
+        return responder
+
+    def lost(self) -> None:
+        """The client has gone."""
+        self.leave()
+
+    def abort(self) -> None:
+        """Something went wrong in here: let the client go, and nobody else."""
+        responder = self.leave()
+        if responder is not None:
+            responder.abort()
+
+    def expired(self) -> None:
+        """The wheel's call."""
+        try:
+            self.on_time()
+        except Exception:
+            self.room.stats.failure("timer of a hold")
+            self.abort()
+
+    def on_time(self) -> None:
+        """What is due now; each kind of hold has its own."""
+        raise NotImplementedError
+
+    def drained(self) -> None:
+        """The client reads again."""

@@ -1,0 +1,62 @@
+"""A long-poll: a request that waits for one item, or for its timeout (grip 8).
+
+Made by the exchange.  Answers once and is gone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from pushpin_tw.grip.template import Template
+from pushpin_tw.hold.base import Hold, HoldRoom
+
+MIN_TIMEOUT = 5
+"""Seconds (grip 4.4)."""
+
+
+class ResponseHold(Hold):
+    """Waits with nothing sent."""
+
+    __slots__ = ("form", "retry")
+
+    kind = "http-response"
+
+    def __init__(
+        self,
+        room: HoldRoom,
+        responder: Any,
+        channels: tuple[str, ...],
+        bucket: str,
+        template: Template,
+        retry: Any,
+    ) -> None:
+        """``retry`` is handed to ``IRefetch.rerun`` when the origin must be asked again."""
+        super().__init__(room, responder, channels, bucket)
+        self.form = template
+        self.retry = retry
+
+    def begin(self, timeout: float) -> None:
+        """Start to wait; ``timeout`` in seconds, at least 5."""
+        self.responder.own(self)
+        self.subscribe()
+        self.room.wheel.schedule(self, max(timeout, MIN_TIMEOUT))
+
+    def deliver(self, data: bytes, parts: Sequence[bytes]) -> None:
+        """The answer."""
+        responder = self.leave()
+        if responder is not None:
+            responder.complete(data)
+
+    def act(self, action: str) -> None:
+        """``hint`` asks the origin again; ``close`` and ``refresh`` mean nothing here (grip 12.3)."""
+        if action == "hint":
+            responder = self.leave()
+            if responder is not None:
+                self.room.refetch.rerun(self.retry, responder)
+
+    def on_time(self) -> None:
+        """Nothing was published: the response that the origin gave for this."""
+        responder = self.leave()
+        if responder is not None:
+            responder.complete(self.form.timeout())

@@ -1,0 +1,49 @@
+"""The proxy's own answers, to the byte (proxy 4.9, 8.9).
+
+Used by the gateway and the exchange.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pushpin_tw.errors import GripError, OriginBlocked, OriginError, OriginUnreachable
+from pushpin_tw.grip.status import default_reason
+
+ORIGIN_FAILED = "Error while proxying to origin."
+REQUEST_TOO_LARGE = "Request too large to accept GRIP instruct."
+EVENTS_FORBIDDEN = "Client not allowed to send WebSocket events directly."
+NOT_WEBSOCKET = (
+    'Request contained an Upgrade header with value "websocket" but the request was not a valid '
+    "WebSocket request."
+)
+CHECK = "pushpin_tw, a Pushpin on Twisted. Distributed under the Apache License, Version 2.0."
+
+_PLAIN = [(b"Content-Type", b"text/plain")]
+
+
+def answer(responder: Any, status: int, text: str, websocket: bool = False) -> int:
+    """Send a short text and its line end; returns the size of the body.
+
+    An answer to a WebSocket handshake has no Content-Type and closes the connection.
+    """
+    body = text.encode() + b"\n"
+    if websocket:
+        responder.persistent = False
+    responder.respond(status, default_reason(status), [] if websocket else _PLAIN, body)
+    return len(body)
+
+
+def origin_error_text(error: Exception, targets: list[str], debug: bool) -> str:
+    """What a client is told when no target gave a usable answer; ``targets`` are those tried."""
+    if not debug:
+        return ORIGIN_FAILED
+    if isinstance(error, OriginUnreachable):
+        return f"Unable to connect to any targets. Tried: {', '.join(targets)}"
+    if isinstance(error, OriginBlocked):
+        return "Error: Origin host/IP blocked."
+    if isinstance(error, GripError):
+        return error.detail
+    if isinstance(error, OriginError):
+        return ORIGIN_FAILED
+    raise TypeError(error)

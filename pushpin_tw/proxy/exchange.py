@@ -1,0 +1,373 @@
+"""One proxied HTTP request: its targets in turn, the relay, and the way into a hold (proxy 0, 4.6, 7.2).
+
+Made by the gateway.  Stands between the client's responder and the origin's call, as sink of both, until the
+response is complete or a hold has taken the client over; then nothing refers to it any more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec
+
+from zope.interface import implementer
+
+from pushpin_tw.errors import HttpError, InstructError, OriginError, OriginUnreachable
+from pushpin_tw.interfaces import IBodySink, IOriginSink, IResponderOwner
+from pushpin_tw.proxy import answers
+from pushpin_tw.proxy.decision import (
+    MAX_INSTRUCT_BODY,
+    MAX_REQUEST_BODY,
+    PREFETCH,
+    Decision,
+    decide,
+    relayed_headers,
+)
+from pushpin_tw.proxy.held import Acceptance, Retry
+from pushpin_tw.routing.route import Route, Target
+from pushpin_tw.routing.uri import Uri
+from pushpin_tw.wire.message import Request, Response
+
+P = ParamSpec("P")
+
+
+def guarded(
+    method: Callable[Concatenate[Exchange, P], None],
+) -> Callable[Concatenate[Exchange, P], None]:
+    """A bug in here costs this exchange, nothing else."""
+
+    @wraps(method)
+    def call(self: Exchange, *args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            method(self, *args, **kwargs)
+        except Exception:
+            self.crash()
+
+    return call
+
+
+class _NotYet:
+    """Stands for a call while ``fetch`` has not returned: an origin of this process may answer within it."""
+
+    congested = False
+
+    def write(self, data: bytes) -> None:
+        """Nobody listens yet."""
+
+    finish = pause = resume = cancel = lambda self: None
+
+
+_NOT_YET = _NotYet()
+
+
+@implementer(IBodySink, IOriginSink, IResponderOwner)
+class Exchange:
+    """A request on its way."""
+
+    __slots__ = (
+        "_asked",
+        "_body",
+        "_body_done",
+        "_call",
+        "_gathered",
+        "_gathered_size",
+        "_kept",
+        "_received",
+        "_replayable",
+        "_response",
+        "_streaming",
+        "gateway",
+        "last_ids",
+        "request",
+        "responder",
+        "retry",
+        "route",
+        "size",
+        "target",
+        "uri",
+    )
+
+    def __init__(
+        self, gateway: Any, request: Request, uri: Uri, route: Route, body: Any, responder: Any
+    ) -> None:
+        self.gateway = gateway
+        self.request = request
+        self.uri = uri
+        self.route = route
+        self.responder = responder
+        self.target: Target | None = None
+        self.retry = False
+        self.last_ids: tuple[tuple[str, str], ...] = ()
+        self.size = 0
+        self._body = body
+        self._body_done = body is None
+        self._kept = bytearray()
+        self._received = 0
+        self._replayable = True
+        self._asked = 0
+        self._call: Any = None
+        self._response: Response | None = None
+        self._gathered: list[bytes] | None = None
+        self._gathered_size = 0
+        self._streaming: Acceptance | None = None
+
+    def start(self) -> None:
+        """Ask the first target, as soon as enough of the body is here."""
+        self.responder.own(self)
+        if self._body is None:
+            self._ask()
+        else:
+            self._body.begin(self)
+
+    def resume_with(self, body: bytes, last_ids: tuple[tuple[str, str], ...]) -> None:
+        """Start with a body that was kept: the request is run again."""
+        self.retry = True
+        self.last_ids = last_ids
+        self.responder.own(self)
+        self._kept += body
+        self._received = len(body)
+        self._ask()
+
+    # ---- the client's body (IBodySink) ---------------------------------------------------------------------
+
+    @guarded
+    def body_received(self, data: bytes) -> None:
+        """Keep what may be needed again, pass on what an origin waits for."""
+        self._received += len(data)
+        if self._replayable:
+            self._kept += data
+        if self._call is not None:
+            self._call.write(data)
+            if self._received > MAX_REQUEST_BODY:
+                self._replayable = False
+                self._kept = bytearray()
+            if self._call is not None and self._call.congested:
+                self._body.pause()
+        elif not self._asked and self._received >= PREFETCH:
+            self._ask()
+
+    @guarded
+    def body_finished(self) -> None:
+        """The request is complete."""
+        self._body_done = True
+        if self._call is not None:
+            self._call.finish()
+        elif not self._asked:
+            self._ask()
+
+    # ---- asking --------------------------------------------------------------------------------------------
+
+    def _ask(self) -> None:
+        """Send the request to the next target."""
+        target = self.route.targets[self._asked]
+        self._asked += 1
+        self.target = target
+        length = self._received if self._body_done else self.request.length
+        try:
+            prepared = self.gateway.rewrite(self, target, length)
+        except OriginError as error:
+            self._fail(error)
+            return
+        except HttpError as error:
+            self._finish_with(error.status, error.text)
+            return
+        self._call = _NOT_YET
+        call = self.gateway.origins.origin(target).fetch(prepared, self)
+        if self._call is not _NOT_YET:
+            call.cancel()  # it has answered or failed already; harmless then
+            return
+        self._call = call
+        if self._response is not None:
+            self.settled()
+        kept = bytes(self._kept)
+        if kept:
+            call.write(kept)
+            if self._received > MAX_REQUEST_BODY:
+                self._replayable = False
+                self._kept = bytearray()
+        if self._body_done:
+            call.finish()
+        elif call.congested:
+            self._body.pause()
+
+    def origin_drained(self) -> None:
+        """The origin takes more of the body."""
+        if self._body is not None and not self._body_done:
+            self._body.resume()
+
+    # ---- the origin's answer (IOriginSink) -----------------------------------------------------------------
+
+    @guarded
+    def responded(self, response: Response) -> None:
+        """The head: relay or gather?"""
+        self._response = response
+        self._abandon_body()
+        decision = decide(
+            response,
+            grip=not self.route.no_grip,
+            replayable=self._replayable and self._received <= MAX_REQUEST_BODY,
+        )
+        if decision is Decision.GATHER:
+            self._gathered = []
+        elif decision is Decision.TOO_LARGE:
+            self._stop_call()
+            self._finish_with(400, answers.REQUEST_TOO_LARGE)
+        else:
+            self.responder.start(
+                response.status, response.reason, relayed_headers(response), response.length
+            )
+
+    def _abandon_body(self) -> None:
+        """An early answer: the rest of the request is not read (proxy 4.6)."""
+        if not self._body_done:
+            self._body_done = True
+            self._body.abandon()
+
+    @guarded
+    def received(self, data: bytes) -> None:
+        """Body bytes: pass them on, or gather them."""
+        if self._gathered is None:
+            self.size += len(data)
+            self.responder.write(data)
+            return
+        self._gathered.append(data)
+        self._gathered_size += len(data)
+        if self._gathered_size > MAX_INSTRUCT_BODY:
+            self._overflow()
+
+    def _overflow(self) -> None:
+        assert self._response is not None and self._gathered is not None
+        body = b"".join(self._gathered)
+        try:
+            self._streaming = self.gateway.acceptor.accept_long(self, self._response)
+        except InstructError as error:
+            self._refuse_instruct(error)
+            return
+        if self._streaming is None:
+            self._stop_call()
+            assert self.target is not None
+            self._fail_with(f"GRIP instruct response too large from {self.target.label}")
+            return
+        self._gathered = None
+        self.size += len(body)
+        self.responder.write(body)
+
+    def settled(self) -> None:
+        """All that came was passed on."""
+        responder = self.responder
+        if responder is not None and self._gathered is None:
+            responder.flush()
+            if responder.congested and self._call is not None:
+                self._call.pause()
+
+    def drained(self) -> None:
+        """The client takes more."""
+        if self._call is not None:
+            self._call.resume()
+
+    @guarded
+    def finished(self) -> None:
+        """The origin has said everything."""
+        self._call = None
+        if self._gathered is not None:
+            self._accept(b"".join(self._gathered))
+        elif self._streaming is not None:
+            self._log("accept")
+            responder, acceptance = self._release(), self._streaming
+            responder.flush()
+            acceptance.hold_stream(responder)
+        else:
+            self._log("code")
+            self._release().finish()
+
+    def _accept(self, body: bytes) -> None:
+        assert self._response is not None
+        try:
+            acceptance = self.gateway.acceptor.accept(self, self._response, body)
+        except InstructError as error:
+            self._refuse_instruct(error)
+            return
+        instruct = acceptance.instruct
+        if instruct.mode == "none":
+            self.size = len(instruct.body)
+            self._log("code", instruct.status)
+            self._release().respond(instruct.status, instruct.reason, instruct.headers, instruct.body)
+            return
+        self._log("accept")
+        acceptance.hold(self._release())
+
+    @guarded
+    def failed(self, error: Exception) -> None:
+        """No (more) answer: the next target, or an error."""
+        self._call = None
+        if self.responder is not None and self.responder.started:
+            self._log("error")
+            self._release().abort()
+        elif isinstance(error, OriginUnreachable) and self._asked < len(self.route.targets):
+            self._ask()
+        else:
+            self._fail(error)
+
+    # ---- the end -------------------------------------------------------------------------------------------
+
+    def _fail(self, error: Exception) -> None:
+        tried = [target.label for target in self.route.targets[: self._asked]]
+        text = answers.origin_error_text(error, tried, self.debug)
+        self._finish_with(502, text)
+
+    def _fail_with(self, detail: str) -> None:
+        self._finish_with(502, detail if self.debug else answers.ORIGIN_FAILED)
+
+    def _refuse_instruct(self, error: InstructError) -> None:
+        self._stop_call()
+        self._fail_with(f"Failed to parse accept instructions: {error.detail}")
+
+    @property
+    def debug(self) -> bool:
+        """Whether the client may be told what went wrong."""
+        return bool(self.route.debug or self.gateway.debug)
+
+    def _finish_with(self, status: int, text: str) -> None:
+        self._abandon_body()
+        self.size = len(text.encode()) + 1
+        self._log("code", status)
+        answers.answer(self._release(), status, text)
+
+    def _stop_call(self) -> None:
+        call, self._call = self._call, None
+        if call is not None:
+            call.cancel()
+
+    def _release(self) -> Any:
+        """Give up the responder; what is left of this exchange hears nothing and says nothing."""
+        responder, self.responder = self.responder, None
+        return responder
+
+    def lost(self) -> None:
+        """The client has gone."""
+        self._body_done = True
+        self._stop_call()
+        self._log("error")
+        self._release()
+
+    def crash(self) -> None:
+        """Within an ``except`` block: log the bug, end the exchange as well as may be."""
+        self.gateway.stats.failure("exchange")
+        self._stop_call()
+        responder = self._release()
+        if responder is None:
+            return
+        if responder.started:
+            responder.abort()
+        else:
+            answers.answer(responder, 502, answers.ORIGIN_FAILED)
+
+    def kept_for_retry(self) -> Retry:
+        """What is needed to run this request again."""
+        return Retry(self.request, bytes(self._kept), self.route, self.last_ids)
+
+    def _log(self, outcome: str, status: int = 0) -> None:
+        if self.gateway.stats.wants_requests:
+            if not status and self._response is not None:
+                status = self._response.status
+            self.gateway.log(self, outcome, status)

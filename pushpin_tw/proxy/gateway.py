@@ -1,0 +1,173 @@
+"""Where requests arrive: find the route, answer what needs none, start the exchange (proxy 0).
+
+Called by the edge for every request and by holds that ask their origin again.  Knows the routing table of the
+moment; an exchange that has started keeps the route it was given.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from zope.interface import implementer
+
+from pushpin_tw.errors import HttpError
+from pushpin_tw.interfaces import IGateway, IRefetch, RequestLine
+from pushpin_tw.proxy import answers
+from pushpin_tw.proxy.exchange import Exchange
+from pushpin_tw.proxy.held import Acceptor, Retry
+from pushpin_tw.routing.rewrite import Rewriter
+from pushpin_tw.routing.route import Route, Target
+from pushpin_tw.routing.table import RouteTable
+from pushpin_tw.routing.uri import Uri, request_uri
+from pushpin_tw.wheel import WheelClock
+from pushpin_tw.wire.headers import get, get_all
+from pushpin_tw.wire.message import OriginRequest, Request
+
+_EVENTS = b"application/websocket-events"
+
+
+@dataclass(frozen=True, slots=True)
+class GatewaySettings:
+    """The keys of ``[proxy]`` that the gateway itself obeys."""
+
+    debug: bool = False
+    accept_x_forwarded_protocol: bool = False
+    accept_pushpin_route: bool = False
+
+
+@implementer(IGateway, IRefetch)
+class Gateway:
+    """The proxy's front door."""
+
+    def __init__(
+        self, settings: GatewaySettings, rewriter: Rewriter, origins: Any, clock: WheelClock, stats: Any
+    ) -> None:
+        """``origins.origin(target)`` gives the IOrigin of a target; ``clock`` tells the time for signatures."""
+        self.table = RouteTable([])
+        self.origins = origins
+        self.stats = stats
+        self.debug = settings.debug
+        self._settings = settings
+        self._rewriter = rewriter
+        self._clock = clock
+        self._said: set[str] = set()
+        self.acceptor: Acceptor
+
+    def handle_request(self, request: Request, body: Any, responder: Any) -> None:
+        """Answer ``request``; see ``IGateway``."""
+        try:
+            uri = request_uri(request, self._settings.accept_x_forwarded_protocol)
+        except HttpError as error:
+            self._refuse(request, body, responder, error.status, error.text, None)
+            return
+        if get(request.headers, b"pushpin-check") is not None:
+            self._refuse(request, body, responder, 200, answers.CHECK, uri)
+            return
+        if request.websocket and not _valid_handshake(request):
+            self._refuse(request, body, responder, 400, answers.NOT_WEBSOCKET, uri)
+            return
+        route = self._route(request, uri)
+        if route is None:
+            self._refuse(request, body, responder, 502, f"No route for host: {uri.host}", uri)
+        elif request.websocket or route.sockjs:
+            self._unavailable(request, body, responder, uri, route)
+        else:
+            Exchange(self, request, uri, route, body, responder).start()
+
+    def _route(self, request: Request, uri: Uri) -> Route | None:
+        if self._settings.accept_pushpin_route:
+            wanted = get(request.headers, b"pushpin-route")
+            if wanted:
+                known, route = self.table.by_id(wanted.decode("utf-8", "replace"))
+                if route is not None or not known:
+                    return route
+        return self.table.route(uri.host, uri.path, request.websocket, uri.secure)
+
+    def _refuse(
+        self, request: Request, body: Any, responder: Any, status: int, text: str, uri: Uri | None
+    ) -> None:
+        if body is not None:
+            body.abandon()
+        size = answers.answer(responder, status, text, websocket=request.websocket and status != 400)
+        if uri is not None and self.stats.wants_requests:
+            self.stats.request_finished(_line(request, uri, "code", status, size))
+
+    def _unavailable(self, request: Request, body: Any, responder: Any, uri: Uri, route: Route) -> None:
+        """A transport that this version does not speak yet: say so where operators look."""
+        what = "WebSocket" if request.websocket else "SockJS"
+        if what not in self._said:
+            self._said.add(what)
+            self.stats.note("warn", f"{what} clients are not served by this version: answered with 502")
+        self._refuse(request, body, responder, 502, answers.ORIGIN_FAILED, uri)
+
+    # ---- for exchanges -------------------------------------------------------------------------------------
+
+    def rewrite(self, exchange: Exchange, target: Target, length: int | None) -> OriginRequest:
+        """The request as ``target`` shall see it.
+
+        :raises OriginError: it cannot be expressed (no path is left).
+        :raises HttpError: clients may not send this.
+        """
+        request = exchange.request
+        if target.over_http:
+            content_type = get(request.headers, b"content-type") or b""
+            if content_type.partition(b";")[0].strip() == _EVENTS:
+                raise HttpError(answers.EVENTS_FORBIDDEN, 403)
+        now = int(self._clock.seconds())
+        return self._rewriter.rewrite(
+            request, exchange.uri, exchange.route, target, now, length, exchange.last_ids
+        )
+
+    def log(self, exchange: Exchange, outcome: str, status: int) -> None:
+        """One line for a finished or held request (proxy 8.11)."""
+        line = _line(exchange.request, exchange.uri, outcome, status, exchange.size)
+        if exchange.target is not None:
+            line.target = exchange.target.label
+        if exchange.route.explicit_id:
+            line.route = exchange.route.id
+        line.retry = exchange.retry
+        self.stats.request_finished(line)
+
+    # ---- for holds (IRefetch) ------------------------------------------------------------------------------
+
+    def rerun(self, retry: Retry, responder: Any) -> None:
+        """Run a held request again, by its route's id (grip 11.5)."""
+        request = retry.request
+        uri = request_uri(request, self._settings.accept_x_forwarded_protocol)
+        known, route = self.table.by_id(retry.route.id)
+        if route is None and known:
+            route = self._route(request, uri)
+        if route is None:
+            self._refuse(request, None, responder, 502, f"No route for host: {uri.host}", uri)
+            return
+        Exchange(self, request, uri, route, None, responder).resume_with(retry.body, retry.last_ids)
+
+
+def _valid_handshake(request: Request) -> bool:
+    """Proxy 8.1: GET, version 13, a key, no body."""
+    return (
+        request.method == b"GET"
+        and not request.has_body
+        and get(request.headers, b"sec-websocket-version") == b"13"
+        and bool(get(request.headers, b"sec-websocket-key"))
+    )
+
+
+def _line(request: Request, uri: Uri, outcome: str, status: int, size: int) -> RequestLine:
+    headers = request.headers
+    last_ids = []
+    for value in get_all(headers, b"grip-last"):
+        name, _, parameter = value.decode("utf-8", "replace").partition(";")
+        last_ids.append((name.strip(), parameter.partition("=")[2].strip()))
+    return RequestLine(
+        method=request.method,
+        uri=str(uri),
+        peer=request.peer,
+        referer=(get(headers, b"referer") or b"").decode("utf-8", "replace"),
+        outcome=outcome,
+        status=status,
+        size=size,
+        user_agent=(get(headers, b"user-agent") or b"").decode("utf-8", "replace"),
+        last_ids=last_ids,
+    )
