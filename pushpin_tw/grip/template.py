@@ -7,16 +7,14 @@ which client gets the answer.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from weakref import WeakValueDictionary
 
 from pushpin_tw.grip.formats import ResponseFormat
 from pushpin_tw.grip.instruct import Instruct
 from pushpin_tw.grip.jsonpatch import apply_patch
-from pushpin_tw.wire.headers import Header, split_list
+from pushpin_tw.wire.headers import Header
 from pushpin_tw.wire.render import whole_response
-
-_FRAMING = frozenset((b"connection", b"transfer-encoding", b"content-length"))
-_EXPOSE = b"grip-expose-headers"
 
 
 class Template:
@@ -44,28 +42,11 @@ class Template:
         """
         body = published.body
         if body is None:
-            body = apply_patch(self.body, published.patch or [])
-        headers = merge_headers(self.headers, published.headers)
-        return self._whole(published.code, published.reason, headers, body)
+            body = apply_patch(self.body, published.patch or ())
+        return self._whole(published.code, published.reason, published.merge(self.headers), body)
 
-    def _whole(self, status: int, reason: bytes, headers: tuple[Header, ...], body: bytes) -> bytes:
+    def _whole(self, status: int, reason: bytes, headers: Sequence[Header], body: bytes) -> bytes:
         return whole_response(self.minor, self.persistent, self.head_only, status, reason, headers, body)
-
-
-def merge_headers(base: tuple[Header, ...], published: tuple[Header, ...]) -> tuple[Header, ...]:
-    """The instruction's headers, overruled by those of an item (grip 8.3)."""
-    if not published:
-        return base
-    names = {name.lower() for name, _ in published}
-    # A published Grip-Expose-Headers removes what it lists: bug-compatible, as grip 16.3 asks for.
-    hidden = {name.lower() for name in split_list([v for n, v in published if n.lower() == _EXPOSE])}
-    merged = [pair for pair in base if pair[0].lower() not in names]
-    merged += [pair for pair in published if not _dropped(pair[0].lower())]
-    return tuple(pair for pair in merged if pair[0].lower() not in hidden)
-
-
-def _dropped(name: bytes) -> bool:
-    return name in _FRAMING or name.startswith(b"grip-")
 
 
 class Templates:

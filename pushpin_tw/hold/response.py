@@ -9,10 +9,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from pushpin_tw.grip.template import Template
+from pushpin_tw.grip.terms import MIN_TIMEOUT
 from pushpin_tw.hold.base import Hold, HoldRoom
-
-MIN_TIMEOUT = 5
-"""Seconds (grip 4.4)."""
 
 
 class ResponseHold(Hold):

@@ -8,12 +8,11 @@ from __future__ import annotations
 from enum import Enum
 
 from pushpin_tw.grip.instruct import is_instruct
+from pushpin_tw.grip.terms import MAX_BODY
 from pushpin_tw.wire.headers import Header
 from pushpin_tw.wire.message import Response
 
-MAX_INSTRUCT_BODY = 100_000
-"""Bytes of a response that carries instructions (grip 2)."""
-MAX_REQUEST_BODY = 100_000
+MAX_REQUEST_BODY = MAX_BODY
 """Bytes of a request body that are kept for failover, holds and re-runs (proxy 4.6)."""
 PREFETCH = 10_000
 """Bytes of a request body that are awaited before an origin is asked (proxy 4.6)."""

@@ -13,10 +13,10 @@ from typing import Any, Concatenate, ParamSpec
 from zope.interface import implementer
 
 from pushpin_tw.errors import HttpError, InstructError, OriginError, OriginUnreachable
+from pushpin_tw.grip.terms import MAX_BODY
 from pushpin_tw.interfaces import IBodySink, IOriginSink, IResponderOwner
 from pushpin_tw.proxy import answers
 from pushpin_tw.proxy.decision import (
-    MAX_INSTRUCT_BODY,
     MAX_REQUEST_BODY,
     PREFETCH,
     Decision,
@@ -232,7 +232,7 @@ class Exchange:
             return
         self._gathered.append(data)
         self._gathered_size += len(data)
-        if self._gathered_size > MAX_INSTRUCT_BODY:
+        if self._gathered_size > MAX_BODY:
             self._overflow()
 
     def _overflow(self) -> None:

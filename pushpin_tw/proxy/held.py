@@ -12,10 +12,10 @@ from pushpin_tw.errors import GripError, InstructError
 from pushpin_tw.grip.content import decode_body
 from pushpin_tw.grip.instruct import Instruct, allows_long_body, parse_instruct
 from pushpin_tw.grip.template import Templates
+from pushpin_tw.grip.terms import MAX_BODY
 from pushpin_tw.hold.base import HoldRoom
 from pushpin_tw.hold.response import ResponseHold
 from pushpin_tw.hold.stream import StreamHold
-from pushpin_tw.proxy.decision import MAX_INSTRUCT_BODY
 from pushpin_tw.routing.route import Route
 from pushpin_tw.wire.headers import get_all, split_list, without
 from pushpin_tw.wire.message import Request, Response
@@ -102,7 +102,7 @@ class Acceptor:
         coding = split_list(get_all(response.headers, b"content-encoding"))
         if coding and body:
             try:
-                body = decode_body(b", ".join(coding).decode("latin-1"), body, MAX_INSTRUCT_BODY)
+                body = decode_body(b", ".join(coding).decode("latin-1"), body, MAX_BODY)
             except GripError as error:
                 raise InstructError(error.detail) from None
         return self._accept(exchange, parse_instruct(response, body, str(exchange.uri)))

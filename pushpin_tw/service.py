@@ -1,0 +1,215 @@
+"""Builds the object graph of one process, nothing else.
+
+Called by the ``twistd`` plugin and by the ``pushpin`` command, and by tests with a clock of their own.  The
+order of construction is the order of the flow, seen from its end: broker and holds, then the gateway, then the
+doors through which requests and items come in.
+"""
+
+from __future__ import annotations
+
+import random as random_module
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from twisted.application.service import MultiService, Service
+from twisted.plugin import getPlugins
+from zope.interface import implementer
+
+import pushpin_tw.plugins
+from pushpin_tw.broker.broker import Broker
+from pushpin_tw.broker.fanout import Fanout
+from pushpin_tw.broker.limiter import Pace
+from pushpin_tw.config import Config
+from pushpin_tw.edge.listener import ClientListeners
+from pushpin_tw.hold.base import HoldRoom
+from pushpin_tw.interfaces import IPublishSource, IServices, ITargetType
+from pushpin_tw.proxy.gateway import Gateway, GatewaySettings
+from pushpin_tw.proxy.held import Acceptor
+from pushpin_tw.routing.rewrite import Rewriter
+from pushpin_tw.routing.route import Route, Target
+from pushpin_tw.routing.table import RouteTable
+from pushpin_tw.routeswatch import RoutesWatch
+from pushpin_tw.stats.journal import Journal
+from pushpin_tw.wheel import Wheel
+
+
+@implementer(IServices)
+class Services:
+    """What the process lends to every room and plugin."""
+
+    def __init__(self, config: Config, reactor: Any, clock: Any, random: random_module.Random, stats: Any):
+        self.config = config
+        self.reactor = reactor
+        self.clock = clock
+        self.random = random
+        self.stats = stats
+        self.wheel = Wheel(clock, lambda: stats.failure("timer"))
+        self._shared: dict[str, Any] = {}
+
+    def shared(self, name: str, make: Callable[[], Any]) -> Any:
+        """The one object called ``name``; see ``IServices``."""
+        if name not in self._shared:
+            self._shared[name] = make()
+        return self._shared[name]
+
+    def stop(self) -> None:
+        """End what was shared, and the timers."""
+        for thing in self._shared.values():
+            stop = getattr(thing, "stop", None)
+            if stop is not None:
+                stop()
+        self._shared.clear()
+        self.wheel.stop()
+
+
+class Origins:
+    """The origin of each target, made once and kept while a route names the target."""
+
+    def __init__(self, types: dict[str, Any], services: Services) -> None:
+        self._types = types
+        self._services = services
+        self._origins: dict[Target, Any] = {}
+
+    def origin(self, target: Target) -> Any:
+        """The IOrigin of ``target``."""
+        origin = self._origins.get(target)
+        if origin is None:
+            origin = self._types[target.kind].origin(target, self._services)
+            self._origins[target] = origin
+        return origin
+
+    def keep(self, routes: Iterable[Route]) -> None:
+        """Forget the targets that no route names any more; requests under way keep theirs."""
+        named = {target for route in routes for target in route.targets}
+        self._origins = {target: origin for target, origin in self._origins.items() if target in named}
+
+
+def target_types() -> dict[str, Any]:
+    """All kinds of targets that are installed, by prefix."""
+    return {kind.prefix: kind for kind in getPlugins(ITargetType, pushpin_tw.plugins)}
+
+
+class PushpinService(MultiService):
+    """One whole pushpin."""
+
+    def __init__(self, config: Config, services: Services) -> None:
+        super().__init__()
+        self.config = config
+        self.services = services
+        self.stats = services.stats
+        self.broker: Broker
+        self.gateway: Gateway
+        self.listeners: Any
+        self.routes: RoutesWatch
+        self.control: Any = None
+        self.setName("pushpin")
+
+    @property
+    def client_addresses(self) -> list[Any]:
+        """Where clients are served: (host, port) pairs and paths of Unix sockets."""
+        return list(self.listeners.addresses)
+
+    @property
+    def control_address(self) -> tuple[str, int] | None:
+        """Where the HTTP control API is served; None when it is off."""
+        return None if self.control is None else self.control.address
+
+    def reload(self) -> None:
+        """Read the routes again, at once."""
+        self.routes.reload()
+
+    def stopService(self) -> Any:
+        """Stop listening, drop the clients, then the connections to origins."""
+        done = super().stopService()
+        self.services.stop()
+        return done
+
+
+def make_service(
+    config: Config,
+    *,
+    routes: Sequence[str] | None = None,
+    reactor: Any = None,
+    clock: Any = None,
+    random: random_module.Random | None = None,
+    stats: Any = None,
+) -> PushpinService:
+    """Build everything that ``config`` asks for.
+
+    ``routes`` are lines that replace the routes file.  ``clock`` and ``random`` are for tests: with them,
+    timeouts and jitter are theirs while sockets stay real.
+    """
+    if reactor is None:
+        from twisted.internet import reactor
+    stats = stats or Journal(config)
+    services = Services(config, reactor, clock or reactor, random or random_module.Random(), stats)
+    service = PushpinService(config, services)
+    service.broker = _make_broker(services)
+    _make_gateway(service, services, routes)
+    service.routes.setServiceParent(service)
+    for source in getPlugins(IPublishSource, pushpin_tw.plugins):
+        inlet = source.service(config, service.broker, services)
+        if inlet is not None:
+            inlet.setServiceParent(service)
+            if source.name == "http":
+                service.control = inlet
+    service.listeners = ClientListeners(config, service.gateway, services)
+    _Doors(service.listeners).setServiceParent(service)
+    return service
+
+
+class _Doors(Service):
+    """The listeners as a service."""
+
+    def __init__(self, listeners: Any) -> None:
+        self._listeners = listeners
+
+    def startService(self) -> None:
+        super().startService()
+        self._listeners.startService()
+
+    def stopService(self) -> Any:
+        super().stopService()
+        return self._listeners.stopService()
+
+
+def _make_broker(services: Services) -> Broker:
+    handler = services.config.handler
+    pace = Pace(handler.message_rate, services.config.tw.delivery_slice)
+    # Unlimited delivery runs on the reactor's own time, so that a test's clock need not be advanced for it.
+    timer = services.clock if pace.limited else services.reactor
+
+    def later(delay: float, call: Callable[[], None]) -> object:
+        return (timer if delay else services.reactor).callLater(delay, call)
+
+    fanout = Fanout(pace, later, services.stats, handler.message_hwm, handler.message_block_size)
+    return Broker(fanout, services.wheel, services.stats, handler.subscription_linger)
+
+
+def _make_gateway(service: PushpinService, services: Services, routes: Sequence[str] | None) -> None:
+    config, types = services.config, target_types()
+    origins = Origins(types, services)
+    settings = GatewaySettings(
+        debug=config.proxy.debug,
+        accept_x_forwarded_protocol=config.proxy.accept_x_forwarded_protocol,
+        accept_pushpin_route=config.proxy.accept_pushpin_route,
+    )
+    gateway = Gateway(settings, Rewriter(config), origins, services.clock, services.stats)
+    gateway.acceptor = Acceptor(
+        HoldRoom(
+            broker=service.broker,
+            wheel=services.wheel,
+            stats=services.stats,
+            random=services.random,
+            refetch=gateway,
+            queue_limit=config.tw.hold_queue,
+            subscription_max=config.handler.connection_subscription_max,
+        )
+    )
+
+    def use(table_routes: list[Route]) -> None:
+        gateway.table = RouteTable(table_routes)
+        origins.keep(table_routes)
+
+    service.gateway = gateway
+    service.routes = RoutesWatch(config, types, use, services, lines=routes)

@@ -1,0 +1,306 @@
+"""Conversations with held clients: this arrives, that is written, the clock advances, this is written."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+from pushpin_tw.grip.instruct import Instruct, KeepAlive
+from pushpin_tw.grip.template import Templates
+from pushpin_tw.hold.base import HoldRoom
+from pushpin_tw.hold.response import ResponseHold
+from pushpin_tw.hold.stream import StreamHold
+from pushpin_tw.wheel import Wheel
+from tests.pure.clock import Clock
+
+
+class Client:
+    """A responder that writes down what it is told to send."""
+
+    def __init__(self, chunked: bool = False) -> None:
+        self.chunked = chunked
+        self.congested = False
+        self.script: list[Any] = []
+        self.owner: Any = None
+
+    def own(self, owner: Any) -> None:
+        self.owner = owner
+
+    def deliver(self, data: bytes) -> None:
+        self.script.append(data)
+
+    def complete(self, data: bytes) -> None:
+        self.script += [data, "end"]
+
+    def finish(self) -> None:
+        self.script.append("end")
+
+    def abort(self) -> None:
+        self.script.append("abort")
+
+    def read_again(self) -> None:
+        self.congested = False
+        self.owner.drained()
+
+
+class Register:
+    """A broker's register."""
+
+    def __init__(self) -> None:
+        self.channels: dict[str, list[Any]] = {}
+
+    def subscribe(self, hold: Any, channel: str) -> None:
+        self.channels.setdefault(channel, []).append(hold)
+
+    def unsubscribe(self, hold: Any, channel: str) -> None:
+        self.channels[channel].remove(hold)
+
+
+class Stats:
+    def __init__(self) -> None:
+        self.counts: dict[str, int] = {}
+        self.failures: list[str] = []
+
+    def count(self, name: str, n: int = 1, route: str = "") -> None:
+        self.counts[name] = self.counts.get(name, 0) + n
+
+    def failure(self, where: str) -> None:
+        self.failures.append(where)
+
+
+class NoJitter(Random):
+    def randrange(self, *args: Any) -> int:
+        return 0
+
+
+class Again:
+    def __init__(self) -> None:
+        self.runs: list[Any] = []
+
+    def rerun(self, retry: Any, responder: Any) -> None:
+        self.runs.append((retry, responder))
+
+
+class Scene:
+    def __init__(self, queue_limit: int = 100) -> None:
+        self.clock = Clock()
+        self.stats = Stats()
+        self.again = Again()
+        self.register = Register()
+        wheel = Wheel(self.clock, lambda: self.stats.failure("timer"))
+        self.room = HoldRoom(
+            self.register, wheel, self.stats, NoJitter(), self.again, queue_limit, subscription_max=20
+        )
+
+    def stream(
+        self, client: Client, keep_alive: KeepAlive | None = None, channels: tuple[str, ...] = ("c",)
+    ) -> StreamHold:
+        hold = StreamHold(self.room, client, channels, "", keep_alive)
+        hold.begin()
+        return hold
+
+    def poll(self, client: Client, timeout: float = 55, channels: tuple[str, ...] = ("c",)) -> ResponseHold:
+        instruct = Instruct(
+            mode="response",
+            channels=(),
+            timeout=55,
+            keep_alive=None,
+            meta={},
+            next_link=None,
+            gone_link=None,
+            status=200,
+            reason=b"OK",
+            headers=(),
+            body=b"nothing",
+        )
+        template = Templates().find(instruct, 1, True, False)
+        hold = ResponseHold(self.room, client, channels, "", template, "retry")
+        hold.begin(timeout)
+        return hold
+
+
+TIMEOUT = b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\nnothing"
+
+
+def test_a_stream_writes_what_it_is_given() -> None:
+    scene, client = Scene(), Client()
+    hold = scene.stream(client)
+    hold.deliver(b"ab", [b"a", b"b"])
+    hold.deliver(b"", [b""])
+    assert client.script == [b"ab"]
+
+
+def test_a_stream_subscribes_when_the_initial_body_is_taken() -> None:
+    scene, client = Scene(), Client()
+    client.congested = True
+    hold = scene.stream(client)
+    assert scene.register.channels == {}
+    client.read_again()
+    assert scene.register.channels == {"c": [hold]}
+
+
+def test_a_slow_client_queues_and_then_reads_in_order() -> None:
+    scene, client = Scene(), Client()
+    hold = scene.stream(client)
+    client.congested = True
+    hold.deliver(b"ab", [b"a", b"b"])
+    hold.deliver(b"c", [b"c"])
+    assert client.script == []
+    client.read_again()
+    assert client.script == [b"a", b"b", b"c"]
+    hold.deliver(b"d", [b"d"])
+    assert client.script[-1] == b"d"
+
+
+def test_a_slow_client_loses_what_exceeds_the_queue_and_it_is_counted() -> None:
+    scene, client = Scene(queue_limit=2), Client()
+    hold = scene.stream(client)
+    client.congested = True
+    hold.deliver(b"abc", [b"a", b"b", b"c"])
+    hold.deliver(b"d", [b"d"])
+    client.read_again()
+    assert client.script == [b"a", b"b"]
+    assert scene.stats.counts == {"items-dropped-slow-client": 2}
+
+
+def test_a_queue_that_drains_in_parts_stays_in_order() -> None:
+    scene, client = Scene(), Client()
+    hold = scene.stream(client)
+    client.congested = True
+    hold.deliver(b"ab", [b"a", b"b"])
+
+    def once(data: bytes) -> None:
+        client.script.append(data)
+        client.congested = True
+
+    client.deliver = once  # type: ignore[method-assign]
+    client.read_again()
+    hold.deliver(b"c", [b"c"])
+    assert client.script == [b"a"]
+    client.read_again()
+    client.read_again()
+    assert client.script == [b"a", b"b", b"c"]
+
+
+def test_close_ends_a_stream_behind_what_waits() -> None:
+    scene, client = Scene(), Client()
+    hold = scene.stream(client)
+    client.congested = True
+    hold.deliver(b"a", [b"a"])
+    hold.act("close")
+    assert client.script == [b"a", "end"]
+    assert scene.register.channels == {"c": []}
+    hold.deliver(b"b", [b"b"])
+    hold.act("close")
+    assert client.script == [b"a", "end"]
+
+
+def test_hint_and_refresh_mean_nothing_to_a_stream_without_link() -> None:
+    scene, client = Scene(), Client()
+    hold = scene.stream(client)
+    hold.act("hint")
+    hold.act("refresh")
+    assert client.script == []
+    assert scene.register.channels == {"c": [hold]}
+
+
+def test_a_client_that_goes_leaves_nothing_behind() -> None:
+    scene, client = Scene(), Client()
+    hold = scene.stream(client, KeepAlive(b"x", 1, False))
+    hold.lost()
+    scene.clock.advance(10)
+    assert client.script == []
+    assert scene.register.channels == {"c": []}
+    assert scene.clock.calls == []
+
+
+def test_idle_keep_alive_restarts_with_each_item() -> None:
+    scene, client = Scene(), Client()
+    hold = scene.stream(client, KeepAlive(b"K", 3, False))
+    scene.clock.advance(2)
+    hold.deliver(b"item", [b"item"])
+    scene.clock.advance(2.8)
+    assert client.script == [b"item"]
+    scene.clock.advance(0.4)
+    assert client.script == [b"item", b"K"]
+    scene.clock.advance(3.2)
+    assert client.script == [b"item", b"K", b"K"]
+
+
+def test_interval_keep_alive_runs_regardless() -> None:
+    scene, client = Scene(), Client()
+    hold = scene.stream(client, KeepAlive(b"K", 3, True))
+    scene.clock.advance(2)
+    hold.deliver(b"item", [b"item"])
+    scene.clock.advance(1.2)
+    assert client.script == [b"item", b"K"]
+
+
+def test_keep_alive_is_framed_and_an_empty_one_writes_nothing() -> None:
+    scene, client, silent = Scene(), Client(chunked=True), Client()
+    scene.stream(client, KeepAlive(b"\n", 1, False))
+    scene.stream(silent, KeepAlive(b"", 1, False))
+    scene.clock.advance(1.2)
+    assert client.script == [b"1\r\n\n\r\n"]
+    assert silent.script == []
+
+
+def test_keep_alive_stops_while_the_client_is_slow() -> None:
+    scene, client = Scene(), Client()
+    scene.stream(client, KeepAlive(b"K", 1, False))
+    client.congested = True
+    scene.clock.advance(5)
+    assert client.script == []
+    client.read_again()
+    scene.clock.advance(1.2)
+    assert client.script == [b"K"]
+
+
+def test_a_poll_answers_once() -> None:
+    scene, client = Scene(), Client()
+    hold = scene.poll(client)
+    assert scene.register.channels == {"c": [hold]}
+    hold.deliver(b"answer", [b"answer"])
+    hold.deliver(b"other", [b"other"])
+    scene.clock.advance(60)
+    assert client.script == [b"answer", "end"]
+    assert scene.register.channels == {"c": []}
+
+
+def test_a_poll_times_out_after_five_seconds_at_least() -> None:
+    scene, client = Scene(), Client()
+    scene.poll(client, timeout=0)
+    scene.clock.advance(4.9)
+    assert client.script == []
+    scene.clock.advance(0.3)
+    assert client.script == [TIMEOUT, "end"]
+
+
+def test_a_hint_runs_a_poll_again() -> None:
+    scene, client = Scene(), Client()
+    hold = scene.poll(client)
+    hold.act("close")
+    hold.act("refresh")
+    assert client.script == []
+    hold.act("hint")
+    hold.act("hint")
+    assert scene.again.runs == [("retry", client)]
+    assert scene.register.channels == {"c": []}
+
+
+def test_a_timer_that_fails_costs_its_hold() -> None:
+    scene, client = Scene(), Client()
+    hold = scene.poll(client, timeout=5)
+
+    class Broken(ResponseHold):
+        __slots__ = ()
+
+        def on_time(self) -> None:
+            raise RuntimeError
+
+    Broken(scene.room, client, ("c",), "", hold.form, None).begin(5)
+    hold.lost()
+    scene.clock.advance(6)
+    assert scene.stats.failures == ["timer of a hold"]
+    assert client.script == ["abort"]
+    assert scene.register.channels == {"c": []}
