@@ -1,0 +1,36 @@
+"""The setting of the numbered cases, and the option to put the original in the service's place."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_twisted
+
+from tests.support.origin import ScriptedOrigin
+from tests.support.stage import Stage
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """``pytest tests/conformance --reference`` judges the expectations by /usr/bin/pushpin, in real time."""
+    parser.addoption("--reference", action="store_true", help="run the cases against /usr/bin/pushpin")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Markers of these cases."""
+    config.addinivalue_line("markers", "differs(why): the reference at hand is known to answer differently")
+
+
+@pytest_twisted.async_yield_fixture
+async def stage(request: pytest.FixtureRequest) -> AsyncIterator[Stage]:
+    """An origin that listens; the case starts its proxy with ``stage.start``."""
+    if request.config.getoption("--reference", False):
+        from tests.support.reference import ReferenceProxy as Kind
+
+        if request.node.get_closest_marker("differs"):
+            pytest.skip("the reference is known to differ")
+    else:
+        from tests.support.service import ServiceProxy as Kind
+    stage = Stage(await ScriptedOrigin.listen(), Kind.start)
+    yield stage
+    await stage.clear()

@@ -1,0 +1,221 @@
+"""A backend that answers what a test wrote, byte for byte, and remembers what it was asked.
+
+Used by loopback and conformance tests.  It parses only as much of a request as it needs to find its end.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import TCP4ServerEndpoint
+from twisted.internet.interfaces import IListeningPort
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.python.failure import Failure
+
+from tests.support.rawclient import Pairs, parse_pairs
+from tests.support.waiting import Bell, within
+
+Answer = bytes | Callable[["Asked"], bytes | Awaitable[None] | None]
+"""Bytes to send, or what makes them or writes them to the ``Asked``."""
+
+
+def reply(*headers: str, body: bytes = b"", status: str = "200 OK") -> bytes:
+    """A complete response with a Content-Length; ``headers`` are lines."""
+    lines = [f"HTTP/1.1 {status}", *headers, f"Content-Length: {len(body)}", "", ""]
+    return "\r\n".join(lines).encode("latin-1") + body
+
+
+def hold(
+    mode: str, *headers: str, channel: str | None = "c", body: bytes = b"", status: str = "200 OK"
+) -> bytes:
+    """An instruction response."""
+    lines = [f"Grip-Hold: {mode}"]
+    if channel is not None:
+        lines.append(f"Grip-Channel: {channel}")
+    return reply(*lines, *headers, body=body, status=status)
+
+
+def instruct(
+    body: bytes, *headers: str, kind: str = "application/grip-instruct", status: str = "200 OK"
+) -> bytes:
+    """An instruction response of the JSON kind."""
+    return reply(f"Content-Type: {kind}", *headers, body=body, status=status)
+
+
+@dataclass(eq=False)
+class Asked:
+    """One request, and the way back."""
+
+    connection: OriginConnection = field(repr=False)
+    method: str
+    target: str
+    version: str
+    headers: Pairs
+    body: bytes
+
+    def all(self, name: str) -> list[str]:
+        """The values of a header."""
+        return [value for key, value in self.headers if key.lower() == name.lower()]
+
+    def get(self, name: str) -> str | None:
+        """The first value of a header."""
+        return next(iter(self.all(name)), None)
+
+    def write(self, data: bytes) -> None:
+        """Send bytes to the proxy."""
+        self.connection.transport.write(data)
+
+    def close(self) -> None:
+        """Close the connection after what was written."""
+        self.connection.transport.loseConnection()
+
+    def gone(self) -> Deferred[None]:
+        """Fires when the proxy has closed this connection."""
+        return self.connection.gone()
+
+
+class OriginConnection(Protocol):
+    """Reads requests one after the other."""
+
+    def __init__(self, origin: ScriptedOrigin) -> None:
+        self._origin = origin
+        self._unread = bytearray()
+        self._lost = False
+        self._bell = Bell()
+
+    def connectionMade(self) -> None:
+        self._origin.connections.add(self)
+
+    def dataReceived(self, data: bytes) -> None:
+        self._unread += data
+        while (asked := self._parse()) is not None:
+            self._origin.asked(asked)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._lost = True
+        self._origin.connections.discard(self)
+        self._bell.ring()
+
+    def gone(self) -> Deferred[None]:
+        """Fires when the connection is lost; at once when it is already."""
+        waiting = self._bell.wait()
+        if self._lost:
+            self._bell.ring()
+        return waiting
+
+    def _parse(self) -> Asked | None:
+        end = self._unread.find(b"\r\n\r\n")
+        if end < 0:
+            return None
+        line, *lines = bytes(self._unread[:end]).decode("latin-1").split("\r\n")
+        method, target, version = line.split(" ")
+        asked = Asked(self, method, target, version, parse_pairs(lines), b"")
+        if "chunked" in asked.all("Transfer-Encoding"):
+            found = dechunk(self._unread, end + 4)
+        else:
+            found = self._sized(end + 4, int(asked.get("Content-Length") or 0))
+        if found is None:
+            return None
+        asked.body, stop = found
+        del self._unread[:stop]
+        return asked
+
+    def _sized(self, start: int, length: int) -> tuple[bytes, int] | None:
+        stop = start + length
+        return None if len(self._unread) < stop else (bytes(self._unread[start:stop]), stop)
+
+
+def dechunk(data: bytearray, start: int) -> tuple[bytes, int] | None:
+    """The chunked body that begins at ``start`` and the index behind it; None while it is incomplete."""
+    body = bytearray()
+    while True:
+        line = data.find(b"\r\n", start)
+        if line < 0:
+            return None
+        size = int(bytes(data[start:line]).split(b";")[0], 16)
+        stop = line + 4 + size
+        if len(data) < stop:
+            return None
+        body += data[line + 2 : stop - 2]
+        start = stop
+        if size == 0:
+            return bytes(body), stop
+
+
+class ScriptedOrigin(Factory):
+    """A listening backend."""
+
+    noisy = False
+
+    def __init__(self) -> None:
+        self.requests: list[Asked] = []
+        """Everything it was asked, in order, except on paths given to ``at``."""
+        self.connections: set[OriginConnection] = set()
+        self._answers: deque[Answer] = deque()
+        self._paths: dict[str, Answer] = {}
+        self._port: IListeningPort | None = None
+        self._bell = Bell()
+        self.errors: list[Failure] = []
+
+    @classmethod
+    async def listen(cls) -> ScriptedOrigin:
+        """On a free port of 127.0.0.1."""
+        origin = cls()
+        endpoint = TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1")
+        origin._port = await endpoint.listen(origin)
+        return origin
+
+    @property
+    def address(self) -> str:
+        """``127.0.0.1:PORT``, as a route's target."""
+        assert self._port is not None
+        return f"127.0.0.1:{self._port.getHost().port}"
+
+    def buildProtocol(self, addr: object) -> OriginConnection:
+        return OriginConnection(self)
+
+    def answers(self, *answers: Answer) -> None:
+        """What the next requests get, one each; the last is given again and again."""
+        self._answers = deque(answers)
+
+    def at(self, path: str, answer: Answer) -> None:
+        """What requests for exactly this target get; they are not recorded."""
+        self._paths[path] = answer
+
+    def asked(self, asked: Asked) -> None:
+        """A request came."""
+        answer = self._paths.get(asked.target)
+        if answer is None:
+            self.requests.append(asked)
+            self._bell.ring()
+            answer = self._answers.popleft() if len(self._answers) > 1 else self._answers[0]
+        if not isinstance(answer, bytes):
+            made = answer(asked)
+            if inspect.iscoroutine(made):
+                Deferred.fromCoroutine(made).addErrback(self.errors.append)
+                return
+            answer = made  # type: ignore[assignment]
+        if answer:
+            asked.write(answer)  # type: ignore[arg-type]
+
+    async def request(self, number: int) -> Asked:
+        """The request of that number, counted from 1; waits for it."""
+        while len(self.requests) < number:
+            await within(self._bell.wait(), f"request {number} at the origin; it had {self.requests}")
+        return self.requests[number - 1]
+
+    async def stop(self) -> None:
+        """Stop listening and drop the connections; errors of scripts show here."""
+        if self._port is not None:
+            await self._port.stopListening()
+        for connection in list(self.connections):
+            waiting = connection.gone()
+            connection.transport.abortConnection()
+            await waiting
+        for failure in self.errors:
+            failure.raiseException()
