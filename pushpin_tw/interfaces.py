@@ -6,6 +6,8 @@ return at once; nothing here raises unless it says so.  Values that travel are t
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 from zope.interface import Attribute, Interface
 
 # ---- a request comes in ------------------------------------------------------------------------------------
@@ -213,14 +215,54 @@ class IRefetch(Interface):
         """Run a held request again as if it had just come; ``retry`` is what the hold was given for this."""
 
 
+@dataclass(slots=True)
+class RequestLine:
+    """What the log says about one request (proxy 8.11).
+
+    Not frozen: one is made for each request, and a frozen one takes twice as long to make.
+    """
+
+    method: bytes
+    uri: str
+    """As received, not rewritten."""
+    outcome: str
+    """'code' (with ``status`` and ``size``), 'accept' (it came to rest in a hold) or 'error'."""
+    status: int = 0
+    size: int = 0
+    """Body bytes sent to the client."""
+    target: str = ""
+    """Label of the last target tried; empty when none was."""
+    over_http: bool = False
+    """A WebSocket over an ``over_http`` target."""
+    peer: str = ""
+    referer: str = ""
+    route: str = ""
+    """The route's id when it is an explicit one."""
+    retry: bool = False
+    shared: int | None = None
+    """A number that tells which shared exchange it was part of."""
+    user_agent: str = ""
+    last_ids: list[tuple[str, str]] = field(default_factory=list)
+    """(channel, id) for each ``Grip-Last`` header of the client."""
+
+
 class IStatsSink(Interface):
     """What happened, told by every room.  Given by ``stats``; costs one method call."""
 
     def count(name, n=1, route=""):  # type: ignore[no-untyped-def]
         """``n`` more of ``name``."""
 
+    wants_requests = Attribute("Whether request_finished() leaves a trace; if not, callers need not call it.")
+    wants_holds = Attribute("The same for held() and linked().")
+
     def request_finished(line):  # type: ignore[no-untyped-def]
-        """A proxied request ended; ``line`` is a ``stats.journal.RequestLine``-like value (see ``proxy``)."""
+        """A proxied request ended or came to rest in a hold; ``line`` is a ``RequestLine``."""
+
+    def held(uri, channel, retry):  # type: ignore[no-untyped-def]
+        """The request for ``uri`` (str) joined ``channel``; ``retry``: it was run again by a hold."""
+
+    def linked(method, uri, status, size):  # type: ignore[no-untyped-def]
+        """A hold asked the origin again (``method`` is bytes, ``uri`` str) and got so many bytes."""
 
     def subscribed(mode, channel):  # type: ignore[no-untyped-def]
         """The first hold of a mode ('response', 'stream') joined a channel."""
@@ -231,8 +273,9 @@ class IStatsSink(Interface):
     def published(channel, receivers):  # type: ignore[no-untyped-def]
         """An item was handed to so many holds."""
 
-    def note(level, text):  # type: ignore[no-untyped-def]
-        """A line for the log: ``level`` is 'error', 'warn', 'info' or 'debug'."""
+    def note(level, text, service="proxy"):  # type: ignore[no-untyped-def]
+        """A line for the log: ``level`` is 'error', 'warn', 'info' or 'debug'; ``service`` is whose line it is
+        and whose level decides: 'connmgr' (clients), 'proxy', 'handler' (holds, publishing) or 'runner'."""
 
     def failure(where):  # type: ignore[no-untyped-def]
         """A bug showed itself: called within an ``except`` block; logged with its traceback."""
