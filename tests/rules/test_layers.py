@@ -37,6 +37,7 @@ LEVELS = {
     "service": 6,
     "workers": 6,
     "options": 6,
+    "process": 6,
     "command": 6,
 }
 PURE = 3
