@@ -194,7 +194,7 @@ def _make_gateway(service: PushpinService, services: Services, routes: Sequence[
         accept_x_forwarded_protocol=config.proxy.accept_x_forwarded_protocol,
         accept_pushpin_route=config.proxy.accept_pushpin_route,
     )
-    gateway = Gateway(settings, Rewriter(config), origins, services.clock, services.stats)
+    gateway = Gateway(settings, Rewriter(config.proxy), origins, services.clock, services.stats)
     gateway.acceptor = Acceptor(
         HoldRoom(
             broker=service.broker,

@@ -255,7 +255,7 @@ def test_an_item_that_cannot_be_encoded_costs_itself_only() -> None:
     world.settle()
     world.publish("good")
     world.settle()
-    assert hold.got == [b"good"]
+    assert hold.got == [b"4\r\ngood\r\n"]
     assert world.stats.failures
 
 
