@@ -48,6 +48,9 @@ __all__ = [
 
 CONTENT_TYPE = b"application/grip-instruct"
 
+GripHeaders = dict[bytes, list[bytes]]
+"""Values by lower-case name without ``grip-``, in order."""
+
 _ESCAPE = re.compile(rb"\\(x.{0,2}|.?)", re.S)
 _HEX = re.compile(rb"x[0-9A-Fa-f]{2}")
 _ESCAPES = {b"\\": b"\\", b"r": b"\r", b"n": b"\n"}
@@ -68,14 +71,15 @@ def allows_long_body(response: Response) -> bool:
     """
     if _is_json(response):
         return False
-    hold = header_list.get(response.headers, b"grip-hold")
+    headers = _collect(response.headers)
+    hold = _first(headers, b"hold")
     if hold is None:
-        links = _elements(response.headers, b"grip-link")
+        links = _elements(headers, b"link")
         if not any(lookup(params, b"rel") == b"next" for _, params in links):
             return False
     elif hold != b"stream":
         return False
-    channels = _elements(response.headers, b"grip-channel")
+    channels = _elements(headers, b"channel")
     return all((b"filter", b"build-id") not in params for _, params in channels)
 
 
@@ -107,29 +111,43 @@ def _is_json(response: Response) -> bool:
     return content_type is not None and content_type.partition(b";")[0] == CONTENT_TYPE
 
 
+def _collect(headers: Iterable[Header]) -> GripHeaders:
+    found: GripHeaders = {}
+    for name, value in headers:
+        if name[:5].lower() == b"grip-":
+            found.setdefault(name[5:].lower(), []).append(value)
+    return found
+
+
 def _parse_headers(response: Response, body: bytes, uri: str) -> Instruct:
-    headers = response.headers
+    headers = _collect(response.headers)
     mode = _hold(headers)
     channels = _channels(headers)
     timeout = _timeout(headers)
     keep_alive = _keep_alive(headers)
     meta = _meta(headers)
-    status, reason = _status(response)
+    status, reason = _status(headers, response)
     next_link, gone_link = _links(headers, uri)
-    exposed = _expose(headers, client_headers(headers))
+    exposed = _expose(headers, client_headers(response.headers))
     return Instruct(
         mode, status, reason, exposed, body, channels, timeout, keep_alive, meta, next_link, gone_link
     )
 
 
-def _elements(headers: HeaderList, name: bytes) -> list[tuple[bytes, list[Param]]]:
+def _first(headers: GripHeaders, name: bytes) -> bytes | None:
+    """The value of a single-valued header: its first occurrence counts (grip 3)."""
+    values = headers.get(name)
+    return values[0] if values else None
+
+
+def _elements(headers: GripHeaders, name: bytes) -> list[tuple[bytes, list[Param]]]:
     """The elements of a list header; those whose params do not parse are skipped (grip 3)."""
-    elements = split_elements(header_list.get_all(headers, name))
+    elements = split_elements(headers.get(name, ()))
     return [found for found in map(parse_element, elements) if found is not None]
 
 
-def _hold(headers: HeaderList) -> str:
-    hold = header_list.get(headers, b"grip-hold")
+def _hold(headers: GripHeaders) -> str:
+    hold = _first(headers, b"hold")
     if hold is None:
         return "none"
     if hold not in (b"response", b"stream"):
@@ -137,9 +155,9 @@ def _hold(headers: HeaderList) -> str:
     return hold.decode()
 
 
-def _channels(headers: HeaderList) -> tuple[Channel, ...]:
+def _channels(headers: GripHeaders) -> tuple[Channel, ...]:
     found = []
-    for value, params in _elements(headers, b"grip-channel"):
+    for value, params in _elements(headers, b"channel"):
         name = to_text(value)
         filters = tuple(to_text(one) for key, one in params if key == b"filter" and one is not None)
         check_filters(filters, name)
@@ -148,8 +166,8 @@ def _channels(headers: HeaderList) -> tuple[Channel, ...]:
     return tuple(found)
 
 
-def _timeout(headers: HeaderList) -> int:
-    value = header_list.get(headers, b"grip-timeout")
+def _timeout(headers: GripHeaders) -> int:
+    value = _first(headers, b"timeout")
     if value is None:
         return DEFAULT_TIMEOUT
     timeout = parse_int(to_text(value))
@@ -160,8 +178,8 @@ def _timeout(headers: HeaderList) -> int:
     return max(MIN_TIMEOUT, timeout)
 
 
-def _keep_alive(headers: HeaderList) -> KeepAlive | None:
-    value = header_list.get(headers, b"grip-keep-alive")
+def _keep_alive(headers: GripHeaders) -> KeepAlive | None:
+    value = _first(headers, b"keep-alive")
     element = parse_element(value) if value else None
     if element is None:
         return None
@@ -211,9 +229,9 @@ def _seconds(params: list[Param], header: str, default: int) -> int:
     return seconds
 
 
-def _meta(headers: HeaderList) -> dict[str, str]:
+def _meta(headers: GripHeaders) -> dict[str, str]:
     meta: dict[str, str] = {}
-    for element in split_elements(header_list.get_all(headers, b"grip-set-meta")):
+    for element in split_elements(headers.get(b"set-meta", ())):
         params = parse_params(element)
         if not params:
             continue
@@ -225,12 +243,12 @@ def _meta(headers: HeaderList) -> dict[str, str]:
     return meta
 
 
-def _status(response: Response) -> tuple[int, bytes]:
+def _status(headers: GripHeaders, response: Response) -> tuple[int, bytes]:
     """Status and reason for the client.
 
     Below 200 no response is final, so that such a status is refused, although the original takes it.
     """
-    value = header_list.get(response.headers, b"grip-status")
+    value = _first(headers, b"status")
     if not value:
         return response.status, response.reason or default_reason(response.status)
     code, _, reason = value.partition(b" ")
@@ -242,10 +260,10 @@ def _status(response: Response) -> tuple[int, bytes]:
     return status, reason or default_reason(status)
 
 
-def _links(headers: HeaderList, base: str) -> tuple[NextLink | None, str | None]:
+def _links(headers: GripHeaders, base: str) -> tuple[NextLink | None, str | None]:
     next_link: NextLink | None = None
     gone_link: str | None = None
-    for value, params in _elements(headers, b"grip-link"):
+    for value, params in _elements(headers, b"link"):
         if not params:
             continue
         if len(value) < 3 or not (value.startswith(b"<") and value.endswith(b">")):
@@ -264,6 +282,6 @@ def _links(headers: HeaderList, base: str) -> tuple[NextLink | None, str | None]
     return next_link, gone_link
 
 
-def _expose(headers: HeaderList, kept: HeaderList) -> tuple[Header, ...]:
-    names = {name.lower() for name in split_elements(header_list.get_all(headers, b"grip-expose-headers"))}
+def _expose(headers: GripHeaders, kept: HeaderList) -> tuple[Header, ...]:
+    names = {name.lower() for name in split_elements(headers.get(b"expose-headers", ()))}
     return tuple(pair for pair in kept if not names or pair[0].lower() in names)

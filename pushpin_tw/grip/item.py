@@ -7,8 +7,7 @@ that was parsed needs no more checks.  Never looks at who listens.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from types import MappingProxyType
+from dataclasses import dataclass, field
 
 from pushpin_tw.errors import PublishError
 from pushpin_tw.grip import fields as read
@@ -27,7 +26,6 @@ from pushpin_tw.grip.formats import (
 from pushpin_tw.grip.scalars import load_document
 
 _WHERE = "publish item object"
-_NO_META: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +38,7 @@ class Item:
     http_response: ResponseFormat | None = None
     http_stream: StreamFormat | None = None
     ws_message: SocketFormat | None = None
-    meta: Mapping[str, str] = _NO_META
+    meta: Mapping[str, str] = field(default_factory=dict)
     size: int | None = None
     """Stands for the content's length in block accounting; None when the real one counts."""
     no_seq: bool = False
@@ -94,7 +92,7 @@ def _parse(value: object, packed: bool) -> Item:
     item_id = read.text(value, "id", _WHERE)
     prev_id = read.text(value, "prev-id", _WHERE)
     response, stream, socket = _formats(value, packed)
-    meta = read.meta(value, _WHERE) or _NO_META
+    meta = read.meta(value, _WHERE)
     size = read.count(value, "size", _WHERE)
     no_seq = value.get("no-seq", False)
     if not isinstance(no_seq, bool):
