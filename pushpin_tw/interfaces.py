@@ -63,7 +63,9 @@ class IResponder(Interface):
     minor = Attribute("Minor HTTP version of the request: 0 or 1.")
     persistent = Attribute("Whether the connection may carry another request after this response (bool).")
     head_only = Attribute("Whether the request was HEAD, so that no body may follow (bool).")
-    chunked = Attribute("After start(): whether the body is sent in chunks; else body bytes go out as they are.")
+    chunked = Attribute(
+        "After start(): whether the body is sent in chunks; else body bytes go out as they are."
+    )
     congested = Attribute("Whether the client is slower than what was written (bool).")
     started = Attribute("Whether a head was given to start() or respond() (bool).")
     sent = Attribute("Body bytes written so far, before chunking (int).")
@@ -92,7 +94,8 @@ class IResponder(Interface):
         """The express way of a held stream: bytes that are already framed for ``chunked``; sent at once."""
 
     def complete(data):  # type: ignore[no-untyped-def]
-        """The express way of a held request: a whole response ready-made by ``wire.render``; then as finish()."""
+        """The express way of a held request: a whole response ready-made by ``wire.render``; then as
+        finish()."""
 
     def abort():  # type: ignore[no-untyped-def]
         """Close the connection at once, without a proper end."""
@@ -274,8 +277,9 @@ class IStatsSink(Interface):
         """An item was handed to so many holds."""
 
     def note(level, text, service="proxy"):  # type: ignore[no-untyped-def]
-        """A line for the log: ``level`` is 'error', 'warn', 'info' or 'debug'; ``service`` is whose line it is
-        and whose level decides: 'connmgr' (clients), 'proxy', 'handler' (holds, publishing) or 'runner'."""
+        """A line for the log: ``level`` is 'error', 'warn', 'info' or 'debug'; ``service`` is whose line it
+        is and whose level decides: 'connmgr' (clients), 'proxy', 'handler' (holds, publishing) or
+        'runner'."""
 
     def failure(where):  # type: ignore[no-untyped-def]
         """A bug showed itself: called within an ``except`` block; logged with its traceback."""
@@ -313,8 +317,8 @@ class IServices(Interface):
     random = Attribute("random.Random, for jitter.")
 
     def shared(name, make):  # type: ignore[no-untyped-def]
-        """The one object called ``name`` of this process; ``make()`` builds it at the first call.  When it has
-        a method ``stop``, that is called when the process ends its work."""
+        """The one object called ``name`` of this process; ``make()`` builds it at the first call.  When it
+        has a method ``stop``, that is called when the process ends its work."""
 
 
 class IPublishSource(Interface):

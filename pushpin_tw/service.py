@@ -1,8 +1,8 @@
 """Builds the object graph of one process, nothing else.
 
 Called by the ``twistd`` plugin and by the ``pushpin`` command, and by tests with a clock of their own.  The
-order of construction is the order of the flow, seen from its end: broker and holds, then the gateway, then the
-doors through which requests and items come in.
+order of construction is the order of the flow, seen from its end: broker and holds, then the gateway, then
+the doors through which requests and items come in.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from pushpin_tw.hold.base import HoldRoom
 from pushpin_tw.interfaces import IPublishSource, IServices, ITargetType
 from pushpin_tw.proxy.gateway import Gateway, GatewaySettings
 from pushpin_tw.proxy.held import Acceptor
+from pushpin_tw.routeswatch import RoutesWatch
 from pushpin_tw.routing.rewrite import Rewriter
 from pushpin_tw.routing.route import Route, Target
 from pushpin_tw.routing.table import RouteTable
-from pushpin_tw.routeswatch import RoutesWatch
 from pushpin_tw.stats.journal import Journal
 from pushpin_tw.wheel import Wheel
 

@@ -1,8 +1,8 @@
 """One timer for everything that waits: keep-alives, timeouts, idle connections.
 
 A pending reactor call takes 420 bytes and moving one searches the reactor's queue, so the many things that
-wait here share a single call.  Whoever waits is itself the entry: no object is made to schedule it, and moving
-its time later is one assignment.  Never fires early; fires at most one tick (100 ms) late.
+wait here share a single call.  Whoever waits is itself the entry: no object is made to schedule it, and
+moving its time later is one assignment.  Never fires early; fires at most one tick (100 ms) late.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class WheelClock(Protocol):
 
     def seconds(self) -> float: ...
 
-    def callLater(self, delay: float, callable: Callable[..., object], *args: Any) -> Any: ...  # noqa: N802
+    def callLater(self, delay: float, callable: Callable[..., object], *args: Any) -> Any: ...
 
 
 class Waiting(Protocol):

@@ -1,7 +1,7 @@
 """The one entry for published items, and the register of who waits for what.
 
-Called by publish sources (``accept``) and by holds (``subscribe``, ``unsubscribe``).  Delivery follows in later
-turns of the reactor, through the fan-out.  Never writes to a client itself.
+Called by publish sources (``accept``) and by holds (``subscribe``, ``unsubscribe``).  Delivery follows in
+later turns of the reactor, through the fan-out.  Never writes to a client itself.
 """
 
 from __future__ import annotations

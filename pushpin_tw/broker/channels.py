@@ -1,8 +1,8 @@
 """Channels, and in each the holds grouped by the bytes they want.
 
-Used by the broker alone.  Delivery path: a channel keeps its holds in groups of equal (kind, form, bucket), so
-that choosing the form, counting and rate accounting happen per group, and the loop over a group's holds is one
-call with ready bytes.
+Used by the broker alone.  Delivery path: a channel keeps its holds in groups of equal (kind, form, bucket),
+so that choosing the form, counting and rate accounting happen per group, and the loop over a group's holds is
+one call with ready bytes.
 """
 
 from __future__ import annotations

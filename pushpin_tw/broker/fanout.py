@@ -1,8 +1,8 @@
 """From a parcel to every hold that waits for it, in order, in slices.
 
 Used by the broker.  Delivery path: one object per publish and group, never one per recipient; consecutive
-parcels for an unchanged group are joined into one byte string and written once.  A hold that fails is told off
-alone: logged, aborted, and the loop goes on with its neighbours.
+parcels for an unchanged group are joined into one byte string and written once.  A hold that fails is told
+off alone: logged, aborted, and the loop goes on with its neighbours.
 """
 
 from __future__ import annotations
@@ -22,7 +22,18 @@ MAX_JOINED = 65536
 class Batch:
     """One or more parcels on their way to the members that a group had when they were published."""
 
-    __slots__ = ("action", "data", "group", "parcels", "parts", "position", "run", "size", "targets", "weight")
+    __slots__ = (
+        "action",
+        "data",
+        "group",
+        "parcels",
+        "parts",
+        "position",
+        "run",
+        "size",
+        "targets",
+        "weight",
+    )
 
     def __init__(self, group: Group, parcel: Parcel, action: str, weight: int, run: int) -> None:
         self.group = group

@@ -1,7 +1,7 @@
 """What all holds share: the room they live in, their channels, their end.
 
-Holds are made by the exchange and live in the broker's groups and on the timer wheel.  A held client costs one
-of these objects: slots, no closure, no Deferred, no timer of its own.
+Holds are made by the exchange and live in the broker's groups and on the timer wheel.  A held client costs
+one of these objects: slots, no closure, no Deferred, no timer of its own.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 from zope.interface import implementer
 
-from pushpin_tw.interfaces import IHold, IResponderOwner
+from pushpin_tw.interfaces import IResponderOwner
 from pushpin_tw.wheel import Wheel
 
 
@@ -34,7 +34,7 @@ class HoldRoom:
     """Channels per connection; the rest of a longer list is ignored."""
 
 
-@implementer(IHold, IResponderOwner)
+@implementer(IResponderOwner)
 class Hold:
     """A client kept waiting."""
 

@@ -8,11 +8,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from zope.interface import implementer
+
 from pushpin_tw.grip.template import Template
 from pushpin_tw.grip.terms import MIN_TIMEOUT
 from pushpin_tw.hold.base import Hold, HoldRoom
+from pushpin_tw.interfaces import IHold
 
 
+@implementer(IHold)
 class ResponseHold(Hold):
     """Waits with nothing sent."""
 

@@ -10,11 +10,15 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
+from zope.interface import implementer
+
 from pushpin_tw.grip.instruct import KeepAlive
 from pushpin_tw.hold.base import Hold, HoldRoom
+from pushpin_tw.interfaces import IHold
 from pushpin_tw.wire.http1 import encode_chunk
 
 
+@implementer(IHold)
 class StreamHold(Hold):
     """A client that listens."""
 

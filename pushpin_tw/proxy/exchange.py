@@ -7,7 +7,7 @@ response is complete or a hold has taken the client over; then nothing refers to
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import wraps
+from functools import update_wrapper
 from typing import Any, Concatenate, ParamSpec
 
 from zope.interface import implementer
@@ -36,14 +36,13 @@ def guarded(
 ) -> Callable[Concatenate[Exchange, P], None]:
     """A bug in here costs this exchange, nothing else."""
 
-    @wraps(method)
-    def call(self: Exchange, *args: P.args, **kwargs: P.kwargs) -> None:
+    def call(self: Exchange, /, *args: P.args, **kwargs: P.kwargs) -> None:
         try:
             method(self, *args, **kwargs)
         except Exception:
             self.crash()
 
-    return call
+    return update_wrapper(call, method)  # type: ignore[return-value]
 
 
 class _NotYet:
@@ -213,9 +212,7 @@ class Exchange:
             self._stop_call()
             self._finish_with(400, answers.REQUEST_TOO_LARGE)
         else:
-            self.responder.start(
-                response.status, response.reason, relayed_headers(response), response.length
-            )
+            self.responder.start(response.status, response.reason, relayed_headers(response), response.length)
 
     def _abandon_body(self) -> None:
         """An early answer: the rest of the request is not read (proxy 4.6)."""

@@ -43,7 +43,8 @@ class Gateway:
     def __init__(
         self, settings: GatewaySettings, rewriter: Rewriter, origins: Any, clock: WheelClock, stats: Any
     ) -> None:
-        """``origins.origin(target)`` gives the IOrigin of a target; ``clock`` tells the time for signatures."""
+        """``origins.origin(target)`` gives the IOrigin of a target; ``clock`` tells the time for
+        signatures."""
         self.table = RouteTable([])
         self.origins = origins
         self.stats = stats

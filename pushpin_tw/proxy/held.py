@@ -102,7 +102,7 @@ class Acceptor:
         coding = split_list(get_all(response.headers, b"content-encoding"))
         if coding and body:
             try:
-                body = decode_body(b", ".join(coding).decode("latin-1"), body, MAX_BODY)
+                body = decode_body(b", ".join(coding), body, MAX_BODY)
             except GripError as error:
                 raise InstructError(error.detail) from None
         return self._accept(exchange, parse_instruct(response, body, str(exchange.uri)))

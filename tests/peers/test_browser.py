@@ -1,4 +1,5 @@
-"""A page in headless Chromium receives what is published: EventSource and long-polls, through the demo backend."""
+"""A page in headless Chromium receives what is published: EventSource and long-polls, through the demo
+backend."""
 
 from __future__ import annotations
 

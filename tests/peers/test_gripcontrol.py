@@ -23,7 +23,7 @@ class Backend(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
 
-    def do_GET(self) -> None:  # noqa: N802
+    def do_GET(self) -> None:
         signed = gripcontrol.validate_sig(self.headers.get("Grip-Sig", ""), "changeme")
         if not signed:
             self.reply({"Content-Type": "text/plain"}, b"unsigned\n")

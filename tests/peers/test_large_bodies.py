@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
 from collections.abc import Iterator
@@ -34,11 +35,8 @@ class Origin(threading.Thread):
                 sock, _ = self.listener.accept()
             except OSError:
                 return
-            with sock:
-                try:
-                    self.serve(sock)
-                except OSError:
-                    pass
+            with sock, contextlib.suppress(OSError):
+                self.serve(sock)
 
     def serve(self, sock: socket.socket) -> None:
         data = b""

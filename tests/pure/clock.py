@@ -15,7 +15,7 @@ class Clock:
     def seconds(self) -> float:
         return self.now
 
-    def callLater(self, delay: float, call: Any, *args: Any) -> Call:  # noqa: N802
+    def callLater(self, delay: float, call: Any, *args: Any) -> Call:
         entry = Call(self, self.now + delay, call, args)
         self.calls.append(entry)
         return entry

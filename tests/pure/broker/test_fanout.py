@@ -99,7 +99,7 @@ class World:
     def seconds(self) -> float:
         return self.now
 
-    def callLater(self, delay: float, call: Callable[..., Any], *args: Any) -> World:  # noqa: N802
+    def callLater(self, delay: float, call: Callable[..., Any], *args: Any) -> World:
         self.queue.append((self.now + delay, call))
         return self
 
@@ -320,7 +320,7 @@ def test_a_stream_subscription_ends_at_once() -> None:
     assert world.stats.told == [("subscribed", "stream", "c"), ("unsubscribed", "stream", "c")]
 
 
-# ---- message_rate, message_hwm, message_block_size (grip 15) ------------------------------------------------
+# ---- message_rate, message_hwm, message_block_size (grip 15) ----------------------------------------------
 
 
 def paced(world: World, hold: Listener) -> list[float]:
