@@ -35,6 +35,7 @@ LEVELS = {
     "testing": 6,
     "plugins": 6,
     "service": 6,
+    "routeswatch": 6,
     "workers": 6,
     "options": 6,
     "process": 6,
