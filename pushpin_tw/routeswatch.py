@@ -1,0 +1,214 @@
+"""Keeps the routing table what the routes file says (proxy 1.7).
+
+Called by ``service``: ``RoutesWatch`` is a Twisted service that reads the file when it starts, and again a
+second after the file was changed, replaced, deleted or made anew; ``reload`` is for SIGHUP.  Never takes a
+table away: while the file cannot be read, the last one stays.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from twisted.application.service import Service
+from twisted.internet.interfaces import IDelayedCall, IReactorFDSet, IReactorTime
+from twisted.internet.task import LoopingCall
+from twisted.python.filepath import FilePath
+
+from pushpin_tw.routing.routefile import COMMAND_LINE, KeySource, parse_routes
+from pushpin_tw.routing.table import RouteTable
+from pushpin_tw.wire.gripsig import Key
+
+inotify: Any
+try:
+    inotify = importlib.import_module("twisted.internet.inotify")
+except ImportError:  # a system without it: the file is looked at once per second
+    inotify = None
+
+DELAY = 1.0
+"""Seconds from the first sign of a change to reading: whoever writes the file may need several writes."""
+POLL_INTERVAL = 1.0
+"""Seconds between looks at a file whose directory cannot be watched."""
+
+
+@dataclass(frozen=True, slots=True)
+class RoutesLoader:
+    """Makes tables of texts and says in the log what came of it."""
+
+    target_types: Mapping[str, Any]
+    """``ITargetType`` by prefix."""
+    sig_iss: str
+    sig_key: Key | None
+    note: Callable[[str, str], object]
+    """As ``IStatsSink.note``."""
+
+    def load(self, text: str, file: str, directory: str) -> RouteTable:
+        """The table of ``text``.  ``file`` is how the log calls it, ``directory`` where its keys are."""
+        keys = KeySource(self.sig_iss, self.sig_key, _reader_in(directory), _reader_in(""))
+        routes, warnings = parse_routes(text, file, self.target_types, keys)
+        for warning in warnings:
+            self.note("warn", warning)
+        self.note("info", f"routes loaded with {len(routes)} entries")
+        return RouteTable(routes)
+
+    def load_lines(self, lines: Iterable[str]) -> RouteTable:
+        """The table of ``--route`` options, which replace the file."""
+        return self.load("\n".join(lines), COMMAND_LINE, "")
+
+
+def _reader_in(directory: str) -> Callable[[str], bytes]:
+    def read_file(path: str) -> bytes:
+        with open(os.path.join(directory, path), "rb") as file:
+            return file.read()
+
+    return read_file
+
+
+class _Watcher(Protocol):
+    def stop(self) -> None: ...
+
+
+class RoutesWatch(Service):
+    """One routes file and the table made of it."""
+
+    def __init__(
+        self,
+        path: str,
+        name: str,
+        loader: RoutesLoader,
+        swap: Callable[[RouteTable], object],
+        reactor: Any,
+        clock: IReactorTime,
+    ) -> None:
+        """``path`` is the file, ``name`` how the configuration calls it; ``swap`` is given each new table."""
+        self.path = os.path.abspath(path)
+        self._name = name
+        self._loader = loader
+        self._swap = swap
+        self._reactor = reactor
+        self._clock = clock
+        self._watcher: _Watcher | None = None
+        self._timer: IDelayedCall | None = None
+
+    def startService(self) -> None:
+        """Read the file and watch it from now on."""
+        super().startService()  # type: ignore[no-untyped-call]
+        self._load()
+
+    def stopService(self) -> None:
+        """Watch it no more."""
+        super().stopService()  # type: ignore[no-untyped-call]
+        self._forget_timer()
+        self._stop_watching()
+
+    def reload(self) -> None:
+        """Read the file at once."""
+        self._forget_timer()
+        self._load()
+
+    def _forget_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _changed(self) -> None:
+        if self._timer is None:
+            self._timer = self._clock.callLater(DELAY, self._settled)
+
+    def _settled(self) -> None:
+        self._timer = None
+        self._loader.note("info", "routes file changed, reloading")
+        self._load()
+
+    def _load(self) -> None:
+        # Watching begins anew each time, since links and directories may have changed as well, and before
+        # the file is read, so that no change falls in between.
+        self._stop_watching()
+        self._watcher = self._watch()
+        try:
+            with open(self.path, "rb") as file:
+                text = file.read().decode("utf-8", "surrogateescape")
+        except OSError:
+            self._loader.note("warn", f"unable to open routes file: {self._name}")
+            return
+        self._swap(self._loader.load(text, self._name, os.path.dirname(self.path)))
+
+    def _watch(self) -> _Watcher:
+        if inotify is not None and IReactorFDSet.providedBy(self._reactor):
+            try:
+                return _Notified(self._reactor, self.path, self._changed)
+            except (OSError, inotify.INotifyError):
+                pass  # no such directory, or no more watches to be had
+        return _Polled(self._clock, self.path, self._changed)
+
+    def _stop_watching(self) -> None:
+        if self._watcher is not None:
+            self._watcher.stop()
+            self._watcher = None
+
+
+def _signature(path: str) -> tuple[int, ...] | None:
+    """Changes whenever the file does; None when there is none."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+class _Notified:
+    """Told by the kernel what happens in the file's directory, and in that of the file it is a link to."""
+
+    def __init__(self, reactor: Any, path: str, changed: Callable[[], None]) -> None:
+        """Raises OSError or INotifyError when the directory cannot be watched."""
+        self._path = path
+        self._changed = changed
+        self._signature = _signature(path)
+        self._names = {os.fsencode(path), os.fsencode(os.path.realpath(path))}
+        self._notifier = inotify.INotify(reactor)
+        self._notifier.startReading()
+        try:
+            for directory in {os.path.dirname(name) for name in self._names}:
+                self._notifier.watch(FilePath(directory), callbacks=[self._happened])
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        self._notifier.loseConnection()
+
+    def _happened(self, watch: object, path: FilePath[bytes], mask: int) -> None:
+        # Another name's coming or going counts when it makes the file another one: links are replaced so.
+        entries = inotify.IN_CREATE | inotify.IN_DELETE | inotify.IN_MOVED
+        directory_gone = inotify.IN_DELETE_SELF | inotify.IN_MOVE_SELF | inotify.IN_UNMOUNT
+        if (
+            path.path in self._names
+            or mask & directory_gone
+            or (mask & entries and _signature(self._path) != self._signature)
+        ):
+            self._changed()
+
+
+class _Polled:
+    """Looks at the file now and then."""
+
+    def __init__(self, clock: IReactorTime, path: str, changed: Callable[[], None]) -> None:
+        self._path = path
+        self._changed = changed
+        self._signature = _signature(path)
+        self._looking = LoopingCall(self._look)
+        self._looking.clock = clock
+        self._looking.start(POLL_INTERVAL, now=False)
+
+    def stop(self) -> None:
+        if self._looking.running:
+            self._looking.stop()
+
+    def _look(self) -> None:
+        signature = _signature(self._path)
+        if signature != self._signature:
+            self._signature = signature
+            self._changed()
