@@ -1,4 +1,4 @@
-"""A target ``clock/ZONE``: says what time it is, and lets the client wait for items of the channel ``clock``."""
+"""A target ``clock/ZONE``: says what time it is, and holds the client for items of the channel ``clock``."""
 
 from datetime import datetime
 from typing import Any

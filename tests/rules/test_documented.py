@@ -1,0 +1,120 @@
+"""What can be set is documented, and what the documentation says about its effect is true."""
+
+from __future__ import annotations
+
+import ast
+import re
+from dataclasses import fields, is_dataclass
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from pushpin_tw.config import Config, parse_config
+from tests.rules.documents import DOCS, ROOT, Row, chapter, rows
+
+PACKAGE = ROOT / "pushpin_tw"
+CONFIGURATION = "reference/configuration.rst"
+SECTIONS = {"global": "global_", "runner": "runner", "proxy": "proxy", "handler": "handler", "tw": "tw"}
+
+
+def no_include(path: str) -> str:
+    raise FileNotFoundError(path)
+
+
+@cache
+def defaults() -> Config:
+    return parse_config("", "pushpin.conf", no_include)
+
+
+def keys(section: str) -> set[str]:
+    value = getattr(defaults(), SECTIONS[section])
+    assert is_dataclass(value)
+    return {field.name for field in fields(value)}
+
+
+def documented(section: str) -> dict[str, Row]:
+    found = rows(chapter(CONFIGURATION, f"[{section}]"))
+    return {name: row for row in found for name in row.names}
+
+
+@cache
+def attributes_read() -> frozenset[str]:
+    """Names of attributes that anything outside ``config`` reads."""
+    found = set()
+    for path in PACKAGE.rglob("*.py"):
+        if PACKAGE / "config" in path.parents:
+            continue
+        found |= {
+            node.attr for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Attribute)
+        }
+    return frozenset(found)
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_every_key_is_documented(section: str) -> None:
+    assert keys(section) - documented(section).keys() == set()
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_no_key_is_made_up(section: str) -> None:
+    real = {name for name, row in documented(section).items() if "|ignored|" not in row.cells[-1]}
+    assert real - keys(section) == set()
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_keys_that_are_said_to_work_are_read(section: str) -> None:
+    working = {name for name, row in documented(section).items() if row.effect}
+    assert working - attributes_read() == set()
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_every_key_stands_in_the_shipped_configuration(section: str) -> None:
+    text = (ROOT / "etc" / "pushpin.conf").read_text()
+    found = re.search(rf"^\[{section}\]$(.*?)(?=^\[|\Z)", text, re.M | re.S)
+    assert found is not None
+    shipped = set(re.findall(r"^#?\s*(\w+)\s*=", found[1], re.M))
+    told = {name for name, row in documented(section).items() if row.effect}
+    assert told - shipped == set()
+    assert shipped - documented(section).keys() == set()
+
+
+# ---- routes ------------------------------------------------------------------------------------------------
+
+
+def test_every_route_property_is_documented() -> None:
+    source = (PACKAGE / "routing" / "routefile.py").read_text()
+    read = set(re.findall(r'given\("(\w+)"|"(\w+)" in values|values\.get\("(\w+)"', source))
+    names = {name for groups in read for name in groups if name}
+    told = {name for row in rows((DOCS / "reference" / "routes.rst").read_text()) for name in row.names}
+    assert names, "the source reads properties in a way that this test does not see"
+    assert names - told == set()
+
+
+def test_no_route_property_is_made_up() -> None:
+    source = (PACKAGE / "routing" / "routefile.py").read_text()
+    told = {
+        name
+        for title in ("Conditions", "Targets")
+        for row in rows(chapter("reference/routes.rst", title))
+        for name in row.names
+        if re.fullmatch(r"[a-z_]+", name) and len(row.cells) == 3
+    }
+    assert {name for name in told if f'"{name}"' not in source} == set()
+
+
+# ---- limits ------------------------------------------------------------------------------------------------
+
+
+def test_limits_name_real_keys() -> None:
+    every = {key for section in SECTIONS for key in documented(section)}
+    for row in rows((DOCS / "reference" / "limits.rst").read_text()):
+        for name in re.findall(r"``([a-z_]{4,})``", row.cells[1]):
+            assert name in every, name
+
+
+@pytest.mark.parametrize("path", sorted(DOCS.rglob("*.rst")), ids=lambda path: str(path.relative_to(DOCS)))
+def test_lines_are_not_too_long_to_read(path: Path) -> None:
+    for number, line in enumerate(path.read_text().splitlines(), 1):
+        if not re.match(r"^\s+(\* )?- ", line) and len(line.split()) > 3:
+            assert len(line) <= 130, f"{path}:{number}"
