@@ -1,7 +1,8 @@
 """Message bodies: where they end, and what is in them (RFC 9112, 6 and 7).
 
-One reader per framing, all with the same face: ``feed(data)`` returns the body bytes in ``data``; ``finished``
-tells that the body is complete and ``rest`` what came behind it.  Made by the edge and by the HTTP origin.
+One reader per framing, all with the same face: ``feed(data)`` returns the body bytes in ``data``;
+``finished`` tells that the body is complete and ``rest`` what came behind it.  Made by the edge and by the
+HTTP origin.
 Chunks are read here because llhttp does not tell where in its input a message ends, and what stands behind it
 belongs to the next request.
 """
@@ -18,7 +19,7 @@ MAX_CHUNK = 2**32 - 1
 MAX_CHUNK_LINE = 8192
 MAX_TRAILERS = 8192
 
-_CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]+)[ \t]*(?:;[\t\x20-\x7e\x80-\xff]*)?")
+_CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]+)[ \t]*(?:;[\t\x20-\x7e\x80-\xff]*)?\r\n")
 _CHUNK_START = re.compile(rb"[0-9A-Fa-f]+(?:[ \t]*(?:;[\t\x20-\x7e\x80-\xff]*)?)?\r?")
 
 
@@ -68,94 +69,105 @@ class LengthReader(BodyReader):
 
 
 class ChunkedReader(BodyReader):
-    """A chunked body; extensions and trailers are checked and dropped."""
+    """A chunked body; extensions and trailers are checked and dropped.
 
-    __slots__ = ("_buffer", "_left", "_state", "_trailers")
+    One read may hold thousands of chunks, so states move an offset through it instead of cutting it down.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_left", "_line_limit", "_state", "_trailers", "_waiting")
+
+    def __init__(self, line_limit: int = MAX_CHUNK_LINE) -> None:
+        """``line_limit``: bytes that the line with a chunk's size and extensions may have."""
         super().__init__()
-        self._buffer = b""
+        self._waiting = b""  # an incomplete line or suffix, never body bytes
         self._left = 0
+        self._line_limit = line_limit
         self._trailers = 0
         self._state = self._read_size
 
     def feed(self, data: bytes) -> bytes:
-        self._buffer = self._buffer + data if self._buffer else data
+        buffer = self._waiting + data if self._waiting else data
         pieces: list[bytes] = []
-        while not self.finished and self._state(pieces):
-            pass
-        if self.finished:
-            self.rest, self._buffer = self._buffer, b""
+        at = 0
+        while not self.finished:
+            step = self._state(buffer, at, pieces)
+            if step < 0:
+                self._waiting = buffer[at:]
+                break
+            at = step
+        else:
+            self._waiting = b""
+            self.rest = buffer[at:]
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def closed(self) -> bool:
         return self.finished
 
-    def _line(self, limit: int) -> bytes | None:
-        line, newline, rest = self._buffer.partition(b"\n")
-        if len(line) > limit:
-            raise HttpError("Failed to process request.", 500)
-        if not newline:
-            return None
-        self._buffer = rest
-        return line
+    # Each state reads from ``at`` and returns the new offset, or -1 when it needs more than there is.
 
-    def _read_size(self, pieces: list[bytes]) -> bool:
-        line = self._line(MAX_CHUNK_LINE)
-        if line is None:
-            if self._buffer and not _CHUNK_START.fullmatch(self._buffer):
-                raise HttpError("Failed to parse request: invalid chunk size")
-            return False
-        found = _CHUNK_LINE.fullmatch(line[:-1]) if line.endswith(b"\r") else None
+    def _read_size(self, buffer: bytes, at: int, pieces: list[bytes]) -> int:
+        found = _CHUNK_LINE.match(buffer, at)
+        if (found.end() if found else len(buffer)) - at > self._line_limit:
+            raise HttpError("Failed to process request.", 500)
         if found is None:
-            raise HttpError("Failed to parse request: invalid chunk size")
-        self._left = int(found[1], 16) if len(found[1]) <= 16 else MAX_CHUNK + 1
+            if at < len(buffer) and not _CHUNK_START.fullmatch(buffer, at):
+                raise HttpError("Failed to parse request: invalid chunk size")
+            return -1
+        digits = found[1]
+        self._left = int(digits, 16) if len(digits) <= 16 else MAX_CHUNK + 1
         if self._left > MAX_CHUNK:
             raise HttpError("Failed to parse request: chunk too large")
+        start, end = found.end(), found.end() + self._left
+        if self._left and buffer[end : end + 2] == b"\r\n":  # the whole chunk is here: no need for the states
+            pieces.append(buffer[start:end])
+            return end + 2
         self._state = self._read_data if self._left else self._read_trailer
-        return True
+        return start
 
-    def _read_data(self, pieces: list[bytes]) -> bool:
-        data = self._buffer
-        if not data:
-            return False
-        if len(data) <= self._left:
-            piece, self._buffer = data, b""
-        else:
-            piece, self._buffer = data[: self._left], data[self._left :]
+    def _read_data(self, buffer: bytes, at: int, pieces: list[bytes]) -> int:
+        if at == len(buffer):
+            return -1
+        piece = buffer[at : at + self._left]
         pieces.append(piece)
         self._left -= len(piece)
         if not self._left:
             self._state = self._read_suffix
-        return True
+        return at + len(piece)
 
-    def _read_suffix(self, pieces: list[bytes]) -> bool:
-        if not b"\r\n".startswith(self._buffer[:2]):
-            raise HttpError("Failed to parse request: invalid chunk suffix")
-        if len(self._buffer) < 2:
-            return False
-        self._buffer = self._buffer[2:]
+    def _read_suffix(self, buffer: bytes, at: int, pieces: list[bytes]) -> int:
+        suffix = buffer[at : at + 2]
+        if suffix != b"\r\n":
+            if suffix and suffix != b"\r":
+                raise HttpError("Failed to parse request: invalid chunk suffix")
+            return -1
         self._state = self._read_size
-        return True
+        return at + 2
 
-    def _read_trailer(self, pieces: list[bytes]) -> bool:
-        line = self._line(MAX_TRAILERS)
-        if line is None:
-            return False
-        self._trailers += len(line) + 1
-        if self._trailers > MAX_TRAILERS:
+    def _read_trailer(self, buffer: bytes, at: int, pieces: list[bytes]) -> int:
+        end = buffer.find(b"\n", at) + 1
+        size = (end or len(buffer)) - at
+        if self._trailers + size > MAX_TRAILERS:
             raise HttpError("Failed to process request.", 500)
-        if not line.endswith(b"\r"):
-            raise HttpError("Failed to parse request: invalid new line")
+        if not end:
+            return -1
+        self._trailers += size
+        line = buffer[at : end - 1]
         if line == b"\r":
             self.finished = True
-            return False
-        name, colon, value = line[:-1].partition(b":")
-        if not colon or not is_token(name):
-            raise HttpError("Failed to parse request: invalid header name")
-        if not is_value(value):
-            raise HttpError("Failed to parse request: invalid header value")
-        return True
+        else:
+            _check_trailer(line)
+        return end
+
+
+def _check_trailer(line: bytes) -> None:
+    """``line`` is without its line feed."""
+    if not line.endswith(b"\r"):
+        raise HttpError("Failed to parse request: invalid new line")
+    name, colon, value = line[:-1].partition(b":")
+    if not colon or not is_token(name):
+        raise HttpError("Failed to parse request: invalid header name")
+    if not is_value(value):
+        raise HttpError("Failed to parse request: invalid header value")
 
 
 def response_body(response: Response, method: bytes) -> BodyReader:

@@ -57,10 +57,7 @@ def split_list(values: Sequence[bytes]) -> list[bytes]:
     """
     found: list[bytes] = []
     for value in values:
-        if b'"' not in value:
-            parts = value.split(b",")
-        else:
-            parts = _split_quoted(value)
+        parts = _split_quoted(value) if b'"' in value else value.split(b",")
         found += [part for part in map(bytes.strip, parts) if part]
     return found
 

@@ -1,13 +1,14 @@
 """HTTP/1 heads: bytes to values and back (RFC 9112), for clients and origins alike.
 
-Called by the edge and by the HTTP origin.  llhttp reads the header lines; the first line is read here, because
-a proxy must take any method and any UTF-8 target, which llhttp refuses.  A head that cannot be read in exactly
-one way raises ``HttpError``.  Never touches bodies (``wire.body``), sockets or clocks.
+Called by the edge and by the HTTP origin.  llhttp reads the header lines; the first line is read here,
+because a proxy must take any method and any UTF-8 target, which llhttp refuses.  A head that cannot be read
+in exactly one way raises ``HttpError``.  Never touches bodies (``wire.body``), sockets or clocks.
 """
 
 from __future__ import annotations
 
 import re
+from typing import NoReturn
 
 import httptools
 
@@ -41,6 +42,8 @@ _REASONS = (
     ("Content-Length can't be", "invalid content length"),
     ("Transfer-Encoding can't be", "invalid content length"),
     ("Request has invalid", "unsupported transfer encoding"),
+    ("Invalid `Transfer-Encoding`", "unsupported transfer encoding"),
+    ("Empty Transfer-Encoding", "unsupported transfer encoding"),
 )
 
 
@@ -107,7 +110,7 @@ def _request_line(line: bytes) -> tuple[bytes, bytes, int]:
     return method, target, minor[0] - 0x30
 
 
-def _refuse_line(line: bytes) -> "NoReturn":  # type: ignore[name-defined]  # noqa: F821
+def _refuse_line(line: bytes) -> NoReturn:
     if _REQUEST_LINE.match(line) and b"\r" in line:
         raise HttpError(_INVALID + "invalid new line")
     if _OTHER_VERSION.fullmatch(line):
