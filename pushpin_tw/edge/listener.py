@@ -1,0 +1,189 @@
+"""Where clients come in: ports, TLS ports, Unix sockets, and how many may (proxy 2.4, 8.5).
+
+Made by ``service``.  Opens and closes; what happens on a connection is ``edge.connection``'s.
+"""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+from typing import Any
+
+from twisted.internet.defer import Deferred, DeferredList, succeed
+from twisted.internet.protocol import Factory
+from twisted.protocols.tls import TLSMemoryBIOFactory
+
+from pushpin_tw.edge.certs import CertificateDirectory, ClientTls
+from pushpin_tw.edge.connection import ClientConnection, TlsClientConnection
+from pushpin_tw.edge.http import HttpStage
+from pushpin_tw.edge.transport import EagerPort, EagerUnixPort
+from pushpin_tw.edge.watch import Watch
+from pushpin_tw.errors import ConfigError
+
+SHORTAGE_PAUSE = 0.5
+"""Seconds without accepting after file descriptors or memory have run out."""
+CERTIFICATES = os.path.join("runner", "certs")
+"""Below the directory of the configuration file."""
+
+
+class ClientFactory(Factory):
+    """Makes the connections of one listener."""
+
+    noisy = False
+
+    def __init__(self, kind: type[ClientConnection], stage: HttpStage, watch: Watch) -> None:
+        self._kind = kind
+        self._stage = stage
+        self._watch = watch
+
+    def buildProtocol(self, addr: Any) -> Any:
+        """A new client."""
+        return self._kind(self._stage, self._watch, getattr(addr, "host", ""))
+
+
+class ClientListeners:
+    """All listeners of the configuration; they share the limit of connections."""
+
+    def __init__(self, config: Any, gateway: Any, services: Any) -> None:
+        """``config`` is a ``config.Config``, ``gateway`` an ``IGateway``, ``services`` an ``IServices``."""
+        self.addresses: list[Any] = []
+        """Where clients are served while it runs: (host, port) pairs and paths of Unix sockets, in the order
+        ``http_port``, ``https_ports``, ``local_ports``."""
+        self._config = config
+        self._gateway = gateway
+        self._services = services
+        self._limit = config.runner.client_maxconn
+        self._ports: list[EagerPort | EagerUnixPort] = []
+        self._paused = False
+        self._empty: Deferred[None] | None = None
+        self.watch = Watch(
+            services.wheel, config.tw.head_timeout, config.tw.silence_timeout, self._connection_left
+        )
+        self.due = 0
+        self.slot = 0
+
+    # ---- start and stop ------------------------------------------------------------------------------------
+
+    def startService(self) -> None:
+        """Open every listener.
+
+        :raises CannotListenError: one of them cannot be opened; none is open then.
+        :raises ConfigError: a Unix socket shall belong to somebody unknown.
+        """
+        try:
+            for listen in self._config.runner.http_port:
+                self._open_tcp(listen.host, listen.port)
+            certificates = CertificateDirectory(
+                os.path.join(self._config.directory, CERTIFICATES), self._services.stats
+            )
+            for listen in self._config.runner.https_ports:
+                self._open_tcp(listen.host, listen.port, ClientTls(certificates))
+            for local in self._config.runner.local_ports:
+                self._open_local(local)
+        except Exception:
+            self.stopService()
+            raise
+
+    def stopService(self) -> Deferred[Any]:
+        """Stop listening and drop all clients at once; fires when nothing is left of either."""
+        self.due = 0
+        ports, self._ports = self._ports, []
+        self.addresses = []
+        closing = [port.stopListening() or succeed(None) for port in ports]
+        for connection in tuple(self.watch.live):
+            connection.cut()
+        if self.watch.live:
+            self._empty = Deferred()
+            closing.append(self._empty)
+        return DeferredList(closing, fireOnOneErrback=True, consumeErrors=True)
+
+    def _open_tcp(self, host: str, port: int, tls: ClientTls | None = None) -> None:
+        factory = self._factory(secure=tls is not None)
+        if tls is not None:
+            factory = TLSMemoryBIOFactory(tls, False, factory, self._services.reactor)
+        listening = EagerPort(port, factory, host, self, self._services.reactor)
+        self._open(listening)
+        bound = listening.getHost()
+        if tls is not None:
+            tls.port = bound.port
+        self.addresses.append((bound.host, bound.port))
+        shown = f"[{bound.host}]" if ":" in bound.host else bound.host
+        self._services.stats.note("info", f"listening on {shown}:{bound.port}", "connmgr")
+
+    def _open_local(self, local: Any) -> None:
+        owner = _user_id(local.user), _group_id(local.group)
+        factory = self._factory(secure=False)
+        self._open(EagerUnixPort(local.path, factory, self, self._services.reactor, local.mode, owner))
+        self.addresses.append(local.path)
+        self._services.stats.note("info", f'listening on "{local.path}" (pathname)', "connmgr")
+
+    def _factory(self, secure: bool) -> Any:
+        stage = HttpStage(
+            self._gateway, self._services.stats, self.watch, self._config.runner.client_buffer_size, secure
+        )
+        return ClientFactory(TlsClientConnection if secure else ClientConnection, stage, self.watch)
+
+    def _open(self, port: EagerPort | EagerUnixPort) -> None:
+        port.write_buffer = self._config.tw.write_buffer
+        port.startListening()
+        self._ports.append(port)
+
+    # ---- how many (transport.Admission) --------------------------------------------------------------------
+
+    def open(self) -> bool:
+        """Whether another client may come; if not, clients wait in the backlog until one goes."""
+        if self._paused:
+            return False
+        if len(self.watch.live) >= self._limit:
+            self._pause()
+            return False
+        return True
+
+    def exhausted(self) -> None:
+        """The process has no descriptor or memory left for another client."""
+        self._services.stats.note(
+            "warn", f"out of file descriptors or memory with {len(self.watch.live)} clients", "connmgr"
+        )
+        self._pause()
+        self._services.wheel.schedule(self, SHORTAGE_PAUSE)
+
+    def expired(self) -> None:
+        """The pause after a shortage is over."""
+        self._resume()
+
+    def _pause(self) -> None:
+        self._paused = True
+        for port in self._ports:
+            port.stopReading()
+
+    def _resume(self) -> None:
+        if self._paused and len(self.watch.live) < self._limit:
+            self._paused = False
+            for port in self._ports:
+                port.startReading()
+
+    def _connection_left(self) -> None:
+        if self._paused:
+            self._resume()
+        if self._empty is not None and not self.watch.live:
+            empty, self._empty = self._empty, None
+            empty.callback(None)
+
+
+def _user_id(name: str) -> int:
+    if not name:
+        return -1
+    try:
+        return pwd.getpwnam(name).pw_uid
+    except KeyError:
+        raise ConfigError(f"unknown user: {name}", key="local_ports") from None
+
+
+def _group_id(name: str) -> int:
+    if not name:
+        return -1
+    try:
+        return grp.getgrnam(name).gr_gid
+    except KeyError:
+        raise ConfigError(f"unknown group: {name}", key="local_ports") from None
