@@ -57,7 +57,7 @@ def free_ports(count: int) -> list[int]:
 
 
 def busy_share() -> float:
-    """Share of all cores that is in use right now, before a measure starts: what others do on this machine."""
+    """Share of all cores that is in use right now: before a measure starts, by others."""
 
     def ticks() -> tuple[int, int]:
         fields = [int(word) for word in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
