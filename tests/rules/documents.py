@@ -53,11 +53,11 @@ def rows(text: str) -> list[Row]:
 
 
 def chapter(page: str, title: str) -> str:
-    """The text of ``page`` (below docs) under the heading ``title``, down to the next heading of its kind."""
+    """The text of ``page`` (below docs) under the heading ``title``, down to the next one."""
     text = (DOCS / page).read_text()
-    match = re.search(rf"^{re.escape(title)}\n(-+|~+)\n(.*?)(?=^[^\n]+\n\1\n|\Z)", text, re.M | re.S)
+    match = re.search(rf"^{re.escape(title)}\n-+\n(.*?)(?=^[^\n]+\n-{{3,}}\n|\Z)", text, re.M | re.S)
     assert match is not None, f"{page} has no chapter {title}"
-    return match[2]
+    return match[1]
 
 
 def blocks() -> list[Block]:
