@@ -1,4 +1,4 @@
-"""What is installed works: commands, the twistd plugin, dependencies, and the two commands of the Makefile."""
+"""What is installed works: commands, the twistd plugin, dependencies, and what the Makefile makes."""
 
 from __future__ import annotations
 
