@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 CONFIG ?= etc/pushpin.conf
-# Handed on to pytest, for instance: make test ARGS="-k routes -x"
+# Handed on to pytest and to the benchmarks, for instance: make pytest ARGS="-k routes -x"
 ARGS   ?=
 
 METADATA := setup.cfg pyproject.toml
@@ -37,11 +37,8 @@ docs: $(VENV)/.ready-test ## Build the documentation into docs/_build/html
 pytest: $(VENV)/.ready-test ## Run the tests alone; ARGS are handed on
 	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered $(ARGS)
 
-bench: $(VENV)/.ready-test ## Measure (takes minutes; compares with what is installed)
-	@for program in benchmarks/bench_*.py; do \
-	    [ -e "$$program" ] || { echo "no benchmarks here"; exit 1; }; \
-	    echo "== $$program"; $(BIN)/python "$$program" $(ARGS) || exit 1; \
-	done
+bench: $(VENV)/.ready-run ## Measure beside what is installed of pushpin and nginx; takes minutes (ARGS: what)
+	$(BIN)/python -m benchmarks $(or $(ARGS),all)
 
 clean: ## Remove everything that was made, the environment included
 	rm -rf $(VENV) build dist *.egg-info docs/_build run log htmlcov _trial_temp
