@@ -8,7 +8,7 @@ import pytest
 import pytest_twisted
 
 from tests.support.origin import ScriptedOrigin
-from tests.support.stage import Stage
+from tests.support.stage import Stage, Start
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -21,16 +21,27 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "differs(why): the reference at hand is known to answer differently")
 
 
-@pytest_twisted.async_yield_fixture
-async def stage(request: pytest.FixtureRequest) -> AsyncIterator[Stage]:
-    """An origin that listens; the case starts its proxy with ``stage.start``."""
-    if request.config.getoption("--reference", False):
-        from tests.support.reference import ReferenceProxy as Kind
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skips here and not in the fixture, which would not get over it."""
+    if item.config.getoption("--reference", False) and item.get_closest_marker("differs"):
+        pytest.skip("the reference at hand is known to differ")
 
-        if request.node.get_closest_marker("differs"):
-            pytest.skip("the reference is known to differ")
-    else:
-        from tests.support.service import ServiceProxy as Kind
-    stage = Stage(await ScriptedOrigin.listen(), Kind.start)
+
+@pytest.fixture
+def start(request: pytest.FixtureRequest) -> Start:
+    """What starts a proxy: ours, or the original."""
+    if request.config.getoption("--reference", False):
+        from tests.support.reference import ReferenceProxy
+
+        return ReferenceProxy.start
+    from tests.support.service import ServiceProxy
+
+    return ServiceProxy.start
+
+
+@pytest_twisted.async_yield_fixture
+async def stage(start: Start) -> AsyncIterator[Stage]:
+    """An origin that listens; the case starts its proxy with ``stage.start``."""
+    stage = Stage(await ScriptedOrigin.listen(), start)
     yield stage
     await stage.clear()

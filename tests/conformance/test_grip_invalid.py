@@ -55,7 +55,10 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize(("header", "message"), numbered(BAD))
+DIFFERS = dict.fromkeys(["072", "072-unknown"], "1.36 does not count filters")
+
+
+@pytest.mark.parametrize(("header", "message"), numbered(BAD, DIFFERS))
 @case
 async def test_refused(stage: Stage, header: str, message: str) -> None:
     headers = [header] if header.startswith("Grip-Hold") else ["Grip-Hold: stream", header]
@@ -96,13 +99,14 @@ async def test_stream_all_the_same(stage: Stage, channel: str, headers: list[str
     assert len(stage.origin.requests) == 1
 
 
+@pytest.mark.differs("1.36 always updates on the first subscription")
 @case
 async def test_grip_075_sign_and_space(stage: Stage) -> None:
     await stage.start(hold("response", "Grip-Timeout: +5 "))
     client = await stage.held()
-    await stage.proxy.advance(4.5)
+    await stage.proxy.advance(4.3)
     await stage.silent(client)
-    await stage.proxy.advance(0.8)
+    await stage.proxy.advance(1.0)
     await client.expect(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
 
 

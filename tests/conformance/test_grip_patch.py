@@ -45,7 +45,10 @@ PATCHES = [
 ]
 
 
-@pytest.mark.parametrize(("document", "ops", "expected"), numbered(PATCHES))
+DIFFERS = {number: "1.36 answers a failed patch with 502" for number, _, _, body in PATCHES if not body}
+
+
+@pytest.mark.parametrize(("document", "ops", "expected"), numbered(PATCHES, DIFFERS))
 @case
 async def test_body_patch(stage: Stage, document: str, ops: list[object], expected: str) -> None:
     await stage.start(hold("response", body=document.encode()))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -19,9 +19,17 @@ ALIVE = "/alive"
 """A path that the origin always answers plainly."""
 
 
-def numbered(rows: Sequence[tuple[Any, ...]]) -> list[ParameterSet]:
-    """Rows that begin with a case number of the GRIP specification, as parameters of a test."""
-    return [pytest.param(*rest, id=f"grip-{number}") for number, *rest in rows]
+def numbered(rows: Iterable[tuple[Any, ...]], differs: Mapping[str, str] | None = None) -> list[ParameterSet]:
+    """Rows that begin with a case number of the GRIP specification, as parameters of a test.
+
+    ``differs``: case to the reason why the reference at hand answers differently.
+    """
+    parameters = []
+    for number, *rest in rows:
+        why = (differs or {}).get(number)
+        marks = [pytest.mark.differs(why)] if why else []
+        parameters.append(pytest.param(*rest, id=f"grip-{number}", marks=marks))
+    return parameters
 
 
 class Stage:
