@@ -95,7 +95,7 @@ class PushpinService(MultiService):
     def __init__(self, config: Config, services: Services) -> None:
         super().__init__()
         self.config = config
-        self.services = services
+        self.lent = services
         self.stats = services.stats
         self.broker: Broker
         self.gateway: Gateway
@@ -121,7 +121,7 @@ class PushpinService(MultiService):
     def stopService(self) -> Any:
         """Stop listening, drop the clients, then the connections to origins."""
         done = super().stopService()
-        self.services.stop()
+        self.lent.stop()
         return done
 
 
