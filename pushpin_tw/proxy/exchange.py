@@ -42,7 +42,7 @@ def guarded(
         except Exception:
             self.crash()
 
-    return update_wrapper(call, method)  # type: ignore[return-value]
+    return update_wrapper(call, method)
 
 
 class _NotYet:
