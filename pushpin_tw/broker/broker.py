@@ -87,5 +87,10 @@ class Broker:
         """The names of all channels that are subscribed or linger."""
         return list(self._channels)
 
+    def holds(self, channel: str) -> dict[str, int]:
+        """How many holds of each kind wait on ``channel``."""
+        record = self._channels.get(channel)
+        return {} if record is None else dict(record.holds)
+
     def recover(self) -> None:
         """Nothing to forget: items are delivered in the order they come, no last id is kept."""
