@@ -24,5 +24,5 @@ class StillClock(task.Clock):
         self, delay: float, callable: Callable[..., object], *args: Any, **kwargs: Any
     ) -> IDelayedCall:
         if delay <= 0:
-            return reactor.callLater(0, callable, *args, **kwargs)  # type: ignore[attr-defined,no-any-return]
+            return reactor.callLater(0, callable, *args, **kwargs)
         return super().callLater(delay, callable, *args, **kwargs)

@@ -9,11 +9,11 @@ import inspect
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ServerEndpoint
-from twisted.internet.interfaces import IListeningPort
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 
@@ -81,6 +81,8 @@ class Asked:
 
 class OriginConnection(Protocol):
     """Reads requests one after the other."""
+
+    transport: Any
 
     def __init__(self, origin: ScriptedOrigin) -> None:
         self._origin = origin
@@ -158,7 +160,7 @@ class ScriptedOrigin(Factory):
         self.connections: set[OriginConnection] = set()
         self._answers: deque[Answer] = deque()
         self._paths: dict[str, Answer] = {}
-        self._port: IListeningPort | None = None
+        self._port: Any = None
         self._bell = Bell()
         self.errors: list[Failure] = []
 
@@ -173,7 +175,6 @@ class ScriptedOrigin(Factory):
     @property
     def address(self) -> str:
         """``127.0.0.1:PORT``, as a route's target."""
-        assert self._port is not None
         return f"127.0.0.1:{self._port.getHost().port}"
 
     def buildProtocol(self, addr: object) -> OriginConnection:

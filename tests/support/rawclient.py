@@ -8,7 +8,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from twisted.internet import reactor
 from twisted.internet.endpoints import (
@@ -63,6 +63,8 @@ class Answer(Head):
 
 class RawClient(Protocol):
     """One connection."""
+
+    transport: Any
 
     def __init__(self) -> None:
         self.unread = bytearray()

@@ -9,6 +9,7 @@ import os
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from twisted.internet import reactor, task
 from twisted.internet.defer import Deferred
@@ -33,6 +34,8 @@ async def sleep(seconds: float) -> None:
 
 
 class _Process(ProcessProtocol):
+    transport: Any
+
     def __init__(self) -> None:
         self.ended: Deferred[None] = Deferred()
         self.output = bytearray()
@@ -98,11 +101,9 @@ class ReferenceProxy(Proxy):
     def _spawn(self, *arguments: str) -> None:
         process = _Process()
         self._processes.append(process)
-        reactor.spawnProcess(  # type: ignore[attr-defined]
-            process, arguments[0], arguments, env=dict(os.environ), path=self._room.name
-        )
+        reactor.spawnProcess(process, arguments[0], arguments, env=dict(os.environ), path=self._room.name)
 
-    async def _wait_for(self, address: tuple[str, int]) -> None:
+    async def _wait_for(self, address: tuple[str, int] | str) -> None:
         for _ in range(100):
             try:
                 (await RawClient.connect(address)).drop()
@@ -121,12 +122,12 @@ class ReferenceProxy(Proxy):
         await sleep(PAUSE)
 
     async def time_until(self, condition: Callable[[], object], limit: float) -> float:
-        start = reactor.seconds()  # type: ignore[attr-defined]
+        start = reactor.seconds()
         while not condition():
-            if reactor.seconds() - start > limit:  # type: ignore[attr-defined]
+            if reactor.seconds() - start > limit:
                 raise Waited(f"not within {limit:g} s")
             await sleep(0.01)
-        return float(reactor.seconds() - start)  # type: ignore[attr-defined]
+        return float(reactor.seconds() - start)
 
     @property
     def output(self) -> str:

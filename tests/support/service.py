@@ -10,9 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pushpin_tw.config import parse_config
+from pushpin_tw.publish.http import HttpControl
 from pushpin_tw.service import make_service
 from tests.support.clock import StillClock
-from tests.support.running import SHIPPED, Proxy, Settings, config_text, free_port
+from tests.support.notebook import Notebook
+from tests.support.running import SHIPPED, Proxy, Settings, config_text
 from tests.support.waiting import Waited, turn, until
 
 
@@ -24,12 +26,21 @@ class ServiceProxy(Proxy):
 
     def __init__(self, routes: Sequence[str], settings: Settings) -> None:
         self.clock = StillClock()
-        port = {"handler": {"push_in_http_port": free_port()}}
-        text = config_text(SHIPPED, port, settings)
+        text = config_text(SHIPPED, settings)
         self.config = parse_config(text, "pushpin.conf", self._no_include)
+        self.log = Notebook(self.config)
         self.service = make_service(
-            self.config, routes=list(routes), clock=self.clock, random=random.Random(1)
+            self.config,
+            routes=list(routes),
+            clock=self.clock,
+            random=random.Random(1),
+            stats=self.log.journal,
         )
+        # Port 0 means "off" in a configuration file, so the test's control API is made here.
+        control = HttpControl(port=0).service(self.config, self.service.broker, self.service.lent)
+        assert control is not None
+        control.setServiceParent(self.service)
+        self._control = control
 
     @staticmethod
     def _no_include(path: str) -> str:
@@ -44,7 +55,8 @@ class ServiceProxy(Proxy):
             await started
         await until(lambda: bool(proxy.service.client_addresses), "the listeners")
         proxy.address = proxy.service.client_addresses[0]
-        proxy.control_address = proxy.service.control_address
+        assert proxy._control.address is not None
+        proxy.control_address = proxy._control.address
         return proxy
 
     async def publish_all(self, items: Sequence[Mapping[str, object]]) -> None:
@@ -66,7 +78,8 @@ class ServiceProxy(Proxy):
         await until(lambda: self._holds(channel, kind) == count, f"{count} holds on {channel!r}")
 
     def _holds(self, channel: str, kind: str) -> int:
-        found: dict[str, int] = self.service.broker.holds(channel)
+        record = self.service.broker._channels.get(channel)
+        found = {} if record is None else record.holds
         return found.get(kind, 0) if kind else sum(found.values())
 
     async def time_until(self, condition: Callable[[], object], limit: float) -> float:
@@ -83,3 +96,4 @@ class ServiceProxy(Proxy):
         if stopped is not None:
             await stopped
         await turn()
+        self.log.no_bugs()

@@ -38,9 +38,9 @@ async def turn() -> None:
 
 async def until(condition: Callable[[], bool], what: str, seconds: float = PATIENCE) -> None:
     """Wait for a condition that nobody announces."""
-    limit = reactor.seconds() + seconds  # type: ignore[attr-defined]
+    limit = reactor.seconds() + seconds
     while not condition():
-        if reactor.seconds() > limit:  # type: ignore[attr-defined]
+        if reactor.seconds() > limit:
             raise Waited(f"waited {seconds:g} s for {what}")
         await turn()
 
