@@ -10,7 +10,6 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from twisted.application.service import Service
@@ -18,9 +17,10 @@ from twisted.internet.interfaces import IDelayedCall, IReactorFDSet, IReactorTim
 from twisted.internet.task import LoopingCall
 from twisted.python.filepath import FilePath
 
+from pushpin_tw.config import Config
+from pushpin_tw.routing.route import Route
 from pushpin_tw.routing.routefile import COMMAND_LINE, KeySource, parse_routes
-from pushpin_tw.routing.table import RouteTable
-from pushpin_tw.wire.gripsig import Key
+from pushpin_tw.wire.gripsig import load_key
 
 inotify: Any
 try:
@@ -32,31 +32,6 @@ DELAY = 1.0
 """Seconds from the first sign of a change to reading: whoever writes the file may need several writes."""
 POLL_INTERVAL = 1.0
 """Seconds between looks at a file whose directory cannot be watched."""
-
-
-@dataclass(frozen=True, slots=True)
-class RoutesLoader:
-    """Makes tables of texts and says in the log what came of it."""
-
-    target_types: Mapping[str, Any]
-    """``ITargetType`` by prefix."""
-    sig_iss: str
-    sig_key: Key | None
-    note: Callable[[str, str], object]
-    """As ``IStatsSink.note``."""
-
-    def load(self, text: str, file: str, directory: str) -> RouteTable:
-        """The table of ``text``.  ``file`` is how the log calls it, ``directory`` where its keys are."""
-        keys = KeySource(self.sig_iss, self.sig_key, _reader_in(directory), _reader_in(""))
-        routes, warnings = parse_routes(text, file, self.target_types, keys)
-        for warning in warnings:
-            self.note("warn", warning)
-        self.note("info", f"routes loaded with {len(routes)} entries")
-        return RouteTable(routes)
-
-    def load_lines(self, lines: Iterable[str]) -> RouteTable:
-        """The table of ``--route`` options, which replace the file."""
-        return self.load("\n".join(lines), COMMAND_LINE, "")
 
 
 def _reader_in(directory: str) -> Callable[[str], bytes]:
@@ -72,42 +47,52 @@ class _Watcher(Protocol):
 
 
 class RoutesWatch(Service):
-    """One routes file and the table made of it."""
+    """The routes file, or the lines that replace it, and the table made of them."""
 
     def __init__(
         self,
-        path: str,
-        name: str,
-        loader: RoutesLoader,
-        swap: Callable[[RouteTable], object],
-        reactor: Any,
-        clock: IReactorTime,
+        config: Config,
+        target_types: Mapping[str, Any],
+        use: Callable[[list[Route]], object],
+        services: Any,
+        lines: Iterable[str] | None = None,
     ) -> None:
-        """``path`` is the file, ``name`` how the configuration calls it; ``swap`` is given each new table."""
-        self.path = os.path.abspath(path)
-        self._name = name
-        self._loader = loader
-        self._swap = swap
-        self._reactor = reactor
-        self._clock = clock
+        """``use`` is given the routes of each new table; ``services`` is an ``IServices``.
+
+        With ``lines``, those of ``--route``, no file is read and nothing is watched.
+        """
+        self._types = target_types
+        self._use = use
+        self._reactor = services.reactor
+        self._clock = services.clock
+        self._note = services.stats.note
+        self._lines = None if lines is None else "\n".join(lines)
+        self._name = config.proxy.routesfile
+        self._path = os.path.abspath(os.path.join(config.directory, self._name))
+        self._iss = config.proxy.sig_iss
+        self._key = load_key(config.proxy.sig_key, _reader_in(config.directory))
         self._watcher: _Watcher | None = None
         self._timer: IDelayedCall | None = None
 
     def startService(self) -> None:
-        """Read the file and watch it from now on."""
-        super().startService()  # type: ignore[no-untyped-call]
-        self._load()
+        """Read the routes, and watch their file from now on."""
+        super().startService()
+        if self._lines is not None:
+            self._parse(self._lines, COMMAND_LINE, "")
+        else:
+            self._load()
 
     def stopService(self) -> None:
         """Watch it no more."""
-        super().stopService()  # type: ignore[no-untyped-call]
+        super().stopService()
         self._forget_timer()
         self._stop_watching()
 
     def reload(self) -> None:
-        """Read the file at once."""
-        self._forget_timer()
-        self._load()
+        """Read the file at once; lines stay as they are."""
+        if self._lines is None:
+            self._forget_timer()
+            self._load()
 
     def _forget_timer(self) -> None:
         if self._timer is not None:
@@ -120,7 +105,7 @@ class RoutesWatch(Service):
 
     def _settled(self) -> None:
         self._timer = None
-        self._loader.note("info", "routes file changed, reloading")
+        self._note("info", "routes file changed, reloading")
         self._load()
 
     def _load(self) -> None:
@@ -129,20 +114,29 @@ class RoutesWatch(Service):
         self._stop_watching()
         self._watcher = self._watch()
         try:
-            with open(self.path, "rb") as file:
+            with open(self._path, "rb") as file:
                 text = file.read().decode("utf-8", "surrogateescape")
         except OSError:
-            self._loader.note("warn", f"unable to open routes file: {self._name}")
+            self._note("warn", f"unable to open routes file: {self._name}")
             return
-        self._swap(self._loader.load(text, self._name, os.path.dirname(self.path)))
+        self._parse(text, self._name, os.path.dirname(self._path))
+
+    def _parse(self, text: str, file: str, directory: str) -> None:
+        """``file`` is how the log calls the text; ``directory`` is where ``file:`` keys are looked for."""
+        keys = KeySource(self._iss, self._key, _reader_in(directory), _reader_in(""))
+        routes, warnings = parse_routes(text, file, self._types, keys)
+        for warning in warnings:
+            self._note("warn", warning)
+        self._use(routes)
+        self._note("info", f"routes loaded with {len(routes)} entries")
 
     def _watch(self) -> _Watcher:
         if inotify is not None and IReactorFDSet.providedBy(self._reactor):
             try:
-                return _Notified(self._reactor, self.path, self._changed)
+                return _Notified(self._reactor, self._path, self._changed)
             except (OSError, inotify.INotifyError):
                 pass  # no such directory, or no more watches to be had
-        return _Polled(self._clock, self.path, self._changed)
+        return _Polled(self._clock, self._path, self._changed)
 
     def _stop_watching(self) -> None:
         if self._watcher is not None:
@@ -204,8 +198,7 @@ class _Polled:
         self._looking.start(POLL_INTERVAL, now=False)
 
     def stop(self) -> None:
-        if self._looking.running:
-            self._looking.stop()
+        self._looking.stop()
 
     def _look(self) -> None:
         signature = _signature(self._path)

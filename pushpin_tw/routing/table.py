@@ -87,8 +87,7 @@ class RouteTable:
         for route in self.routes:
             if route.condition.host:
                 by_host.setdefault(route.condition.host, []).append(route)
-            if route.id:
-                self._ids[route.id] = None if route.id in self._ids else route
+            self._ids[route.id] = None if route.id in self._ids else route
         self._hosts = {host: _by_flags(found) for host, found in by_host.items()}
         self._any = self._hosts.pop("*", None)
 
