@@ -235,8 +235,11 @@ class Ours(Pushpin):
         return f"pushpin_tw {pushpin_tw.__version__}, Twisted {twisted.__version__}, Python {python}"
 
     def _configure(self) -> list[str]:
-        file = self._write(self._sections())
-        return [sys.executable, "-m", "twisted", "pushpin", "-c", str(file)]
+        sections = self._sections()
+        # Unset is what this program comes with: no limit at all, which it takes as leave to join items.
+        for key in ("message_rate", "message_hwm"):
+            del sections["handler"][key]
+        return [sys.executable, "-m", "twisted", "pushpin", "-c", str(self._write(sections))]
 
 
 NGINX_CONF = """
