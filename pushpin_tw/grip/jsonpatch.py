@@ -148,13 +148,12 @@ def _set(root: list[object], path: Tokens, value: object) -> None:
 def _take(root: list[object], path: Tokens) -> object:
     if not path:
         raise _PatchError
-    value = _get(root, path)
     parent, last = _get(root, path[:-1]), path[-1]
-    if isinstance(parent, dict):
-        del parent[last]
-    elif isinstance(parent, list):
-        del parent[_index(parent, last)]
-    return value
+    if isinstance(parent, dict) and last in parent:
+        return parent.pop(last)
+    if isinstance(parent, list):
+        return parent.pop(_index(parent, last))
+    raise _PatchError
 
 
 def _equal(one: object, other: object) -> bool:

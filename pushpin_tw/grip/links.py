@@ -10,7 +10,7 @@ import re
 
 _URI = re.compile(r"(?:([^:/?#]+):)?(?://([^/?#]*))?([^?#]*)(?:\?([^#]*))?(?:#.*)?", re.S)
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*")
-_HOST = r"(?:[A-Za-z0-9\-._~!$&'()*+,;=%]+|\[[0-9A-Fa-f:.]+\])"
+_HOST = r"(?:[A-Za-z0-9\-._~]+|\[[0-9A-Fa-f:.]+\])"
 _AUTHORITY = re.compile(r"(?:[^@]*@)?(" + _HOST + r"(?::([0-9]{0,5}))?)")
 _UNSAFE = re.compile(rb"[^!#-;=?-\[\]_a-z~]")
 
@@ -43,10 +43,7 @@ def resolve(base: str, reference: bytes) -> str:
 
 
 def _split(uri: str) -> tuple[str | None, str | None, str, str | None]:
-    found = _URI.fullmatch(uri)
-    if found is None:
-        raise ValueError("not a URI")
-    return found[1], found[2], found[3], found[4]
+    return _URI.fullmatch(uri).groups()  # type: ignore[union-attr,return-value]  # matches any text
 
 
 def _host(authority: str | None) -> str:
