@@ -106,7 +106,7 @@ class Route:
 
 # ---- how targets are written -------------------------------------------------------------------------------
 
-_BRACKETED = re.compile(r"\[([^\[\]]*)\](?::(.*))?", re.DOTALL)
+_BRACKETED = re.compile(r"\[([^\[\]]*)\](?::(.*)|.*)", re.DOTALL)
 _NAME = re.compile(r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*\.?")
 _PORT = re.compile(r"[0-9]{1,5}")
 
@@ -116,15 +116,11 @@ def split_host_port(address: str) -> tuple[str, int]:
 
     :raises RouteSyntaxError: ``target bad format`` or ``target invalid port``.
     """
-    found = _BRACKETED.fullmatch(address)
-    if found is not None:
-        host, port = found.groups()
-    else:
-        host, colon, port = address.partition(":")
-        port = port if colon else None
-    if port is None:
+    if ":" not in address:
         raise RouteSyntaxError("target bad format")
-    if not _PORT.fullmatch(port) or not 0 < int(port) < 65536:
+    found = _BRACKETED.fullmatch(address)
+    host, port = found.groups() if found is not None else address.split(":", 1)
+    if not _PORT.fullmatch(port or "") or not 0 < int(port) < 65536:
         raise RouteSyntaxError("target invalid port")
     if found is not None:
         try:

@@ -107,7 +107,7 @@ def _section(line: str, at: int) -> tuple[list[str], int]:
         if line[at : at + 1] != ",":
             return words, at
         at += 1
-        if line[at : at + 1] in ("", " ", "#"):
+        if line[at : at + 1] in ("", " ", "#", ","):
             raise RouteSyntaxError("expecting prop")
 
 

@@ -34,7 +34,9 @@ def test_bad_format(text: str) -> None:
         parse_host_port(text)
 
 
-@pytest.mark.parametrize("text", ["a:0", "a:65536", "a:", "a:-1", "a:+1", "a:1 ", "[::1]:", "a:\u0661"])
+@pytest.mark.parametrize(
+    "text", ["a:0", "a:65536", "a:", "a:-1", "a:+1", "a:1 ", "[::1]:", "[::1]", "[::1]80", "a:\u0661"]
+)
 def test_bad_port(text: str) -> None:
     with pytest.raises(RouteSyntaxError, match=r"^target invalid port$"):
         parse_host_port(text)
