@@ -21,8 +21,10 @@ MAX_HEADERS = 64
 _HEAD_END = re.compile(rb"\n\r?\n")
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _REQUEST_LINE = re.compile(rb"(" + _TOKEN + rb") ([^\x00-\x20\x7f]+) HTTP/1\.([01])")
-_OTHER_VERSION = re.compile(rb"" + _TOKEN + rb" [^\x00-\x20\x7f]+ HTTP/[\x21-\x7e]*")
-_PARTIAL_LINE = re.compile(rb"(?:" + _TOKEN + rb"(?: [^\x00-\x20\x7f]*(?: [HTP/0-9.]*\r?)?)?)?")
+_BEFORE_VERSION = re.compile(_TOKEN + rb" [^\x00-\x20\x7f]+ ")
+_PART_BEFORE_VERSION = re.compile(rb"(?:" + _TOKEN + rb"(?: [^\x00-\x20\x7f]*)?)?")
+_VERSIONS = (b"HTTP/1.0", b"HTTP/1.1")
+_VERSION_BEGINNINGS = {(version + b"\r")[:length] for version in _VERSIONS for length in range(10)}
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([0-9]{3})(?: ([\t\x20-\x7e\x80-\xff]*))?")
 _FOLD = re.compile(rb"\n[ \t]")
 _DIGITS = re.compile(rb"[0-9]{1,18}")
@@ -69,15 +71,21 @@ def head_end(data: bytes | bytearray, start: int = 0) -> int:
     return found.end() if found else -1
 
 
-def check_partial_request(data: bytes | bytearray) -> None:
+def check_partial_request(data: bytes) -> None:
     """Refuse, before its head is complete, what cannot become a request: TLS bytes, garbage.
 
-    :raises HttpError: the first line is wrong already.
+    :raises HttpError: the first line is wrong already, as ``parse_request`` would say of the whole.
     """
-    line, newline, _ = bytes(data).partition(b"\n")
+    line, newline, _ = data.partition(b"\n")
     if newline:
         _request_line(line.removesuffix(b"\r"))
-    elif not _PARTIAL_LINE.fullmatch(line):
+        return
+    start = _BEFORE_VERSION.match(line)
+    if start is None:
+        good = _PART_BEFORE_VERSION.fullmatch(line) is not None
+    else:
+        good = line[start.end() :] in _VERSION_BEGINNINGS
+    if not good:
         _refuse_line(line)
 
 
@@ -111,11 +119,12 @@ def _request_line(line: bytes) -> tuple[bytes, bytes, int]:
 
 
 def _refuse_line(line: bytes) -> NoReturn:
-    if _REQUEST_LINE.match(line) and b"\r" in line:
-        raise HttpError(_INVALID + "invalid new line")
-    if _OTHER_VERSION.fullmatch(line):
+    start = _BEFORE_VERSION.match(line)
+    if start is None:
+        raise HttpError(_INVALID + "invalid token")
+    if line[start.end() : start.end() + 8] not in _VERSIONS:
         raise HttpError(_INVALID + "invalid HTTP version")
-    raise HttpError(_INVALID + "invalid token")
+    raise HttpError(_INVALID + "invalid new line")
 
 
 def _canonical(head: bytes) -> bytes:

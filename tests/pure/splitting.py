@@ -6,6 +6,7 @@ Used by the tests of everything that reads a stream of bytes.
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import TypeVar
 
 from hypothesis import given, settings
@@ -17,7 +18,7 @@ T = TypeVar("T")
 def cut(data: bytes, places: list[int]) -> list[bytes]:
     """``data`` in pieces, cut at ``places`` (taken modulo its length); no piece is empty."""
     marks = sorted({0, len(data), *(place % (len(data) + 1) for place in places)})
-    return [data[start:end] for start, end in zip(marks, marks[1:], strict=False)]
+    return [data[start:end] for start, end in pairwise(marks)]
 
 
 def bytewise(data: bytes) -> list[bytes]:

@@ -52,7 +52,8 @@ def request(head: bytes) -> Request:
 
 def test_a_head_is_kept_as_it_stood() -> None:
     found = request(
-        b"GET /a%20b/%C3%A4?x=1&y HTTP/1.1\r\nhost: A.example\r\nX-A:  spaced \t\r\nx-a: again\r\nEmpty:\r\n\r\n"
+        b"GET /a%20b/%C3%A4?x=1&y HTTP/1.1\r\nhost: A.example\r\n"
+        b"X-A:  spaced \t\r\nx-a: again\r\nEmpty:\r\n\r\n"
     )
     assert found == Request(
         method=b"GET",
