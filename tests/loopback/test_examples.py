@@ -1,0 +1,190 @@
+"""The examples and the tutorials do what their pages say, on real sockets."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from http.server import ThreadingHTTPServer
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import pytest_twisted
+
+import pushpin_tw.plugins
+from tests.rules.documents import ROOT, blocks
+from tests.support.running import Proxy
+from tests.support.service import ServiceProxy
+
+EXAMPLES = ROOT / "examples"
+# Deliveries leave in the reactor's own time.
+UNLIMITED = {"handler": {"message_rate": -1}}
+
+
+def load(path: Path) -> ModuleType:
+    module = ModuleType(path.stem)
+    exec(compile(path.read_text(), str(path), "exec"), module.__dict__)
+    return module
+
+
+@pytest.fixture
+def backend() -> Iterator[str]:
+    """The backend of the tutorial, as HOST:PORT."""
+    handler = load(EXAMPLES / "backend.py").Backend
+    handler.log_message = lambda *args: None
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        yield f"127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+@pytest_twisted.async_yield_fixture
+async def tutorial(backend: str) -> AsyncIterator[Proxy]:
+    """The proxy in front of it."""
+    proxy = await ServiceProxy.start([f"* {backend}"], UNLIMITED)
+    yield proxy
+    await proxy.stop()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_line_is_pushed_to_a_stream(tutorial: Proxy) -> None:
+    client = await tutorial.client()
+    client.request("/news")
+    head = await client.read_head()
+    body = client.body(head)
+    assert (head.status, head.get("Grip-Hold")) == (200, None)
+    await body.expect(b"welcome\n")
+    await tutorial.held("news")
+    await tutorial.publish("news", {"http-stream": {"content": "hello from somewhere else\n"}})
+    await body.expect(b"hello from somewhere else\n")
+    client.drop()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_long_poll_is_answered(tutorial: Proxy) -> None:
+    client = await tutorial.client()
+    client.request("/next")
+    await tutorial.held("news")
+    await tutorial.publish("news", {"http-response": {"body": "hello\n"}})
+    answer = await client.read_response()
+    assert (answer.status, answer.body) == (200, b"hello\n")
+    client.drop()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_long_poll_ends_with_what_the_backend_said(tutorial: Proxy) -> None:
+    client = await tutorial.client()
+    client.request("/next")
+    await tutorial.held("news")
+    await tutorial.advance(20.2)
+    answer = await client.read_response()
+    assert answer.body == b"no news\n"
+    client.drop()
+
+
+# ---- Django ------------------------------------------------------------------------------------------------
+
+# Tells its port first, and reads the settings when it is told that they are written.
+SERVE = """
+import os
+os.environ["DJANGO_SETTINGS_MODULE"] = "newsroom.settings"
+from wsgiref.simple_server import make_server
+from django.core.wsgi import get_wsgi_application
+server = make_server("127.0.0.1", 0, None)
+print(server.server_port, flush=True)
+input()
+server.set_app(get_wsgi_application())
+server.serve_forever()
+"""
+
+
+def newsroom(directory: Path, control_port: int) -> None:
+    """What the page tells to write."""
+    command = [sys.executable, "-m", "django", "startproject", "newsroom", "."]
+    subprocess.run(command, cwd=directory, check=True, timeout=60)
+    code = {block.caption: block.text for block in blocks() if block.page == "docs/tutorial/django.rst"}
+    assert "localhost:5561" in code["settings.py"]
+    with (directory / "newsroom" / "settings.py").open("a") as settings:
+        settings.write(code["settings.py"].replace("localhost:5561", f"127.0.0.1:{control_port}"))
+    (directory / "newsroom" / "urls.py").write_text(code["urls.py"])
+
+
+@pytest_twisted.ensureDeferred
+async def test_django_holds_and_publishes(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", SERVE],
+        cwd=tmp_path,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert process.stdout is not None
+    proxy = await ServiceProxy.start(
+        [f"* 127.0.0.1:{process.stdout.readline().strip()},host=localhost"], UNLIMITED
+    )
+    # Django looks at the real clock for whether a signature is still good.
+    proxy.clock.advance(time.time() - proxy.clock.seconds())
+    try:
+        newsroom(tmp_path, proxy.control_address[1])
+        assert process.stdin is not None
+        process.stdin.write("written\n")
+        process.stdin.flush()
+        await converse(proxy)
+    finally:
+        process.kill()
+        process.communicate()
+        await proxy.stop()
+
+
+async def converse(proxy: Proxy) -> None:
+    """One client waits, another publishes through Django."""
+    reader = await proxy.client()
+    reader.request("/news")
+    head = await reader.read_head()
+    body = reader.body(head)
+    await body.expect(b"welcome\n")
+    await proxy.held("news")
+    writer = await proxy.client()
+    writer.request("/news", method="POST", body=b"hello from Django")
+    assert (await writer.read_response()).body == b"published\n"
+    await body.expect(b"hello from Django\n")
+    reader.drop()
+    writer.drop()
+
+
+# ---- the target plugin -------------------------------------------------------------------------------------
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_clock_target_tells_the_time_and_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    places = [*pushpin_tw.plugins.__path__, str(EXAMPLES / "pushpin_tw" / "plugins")]
+    monkeypatch.setattr(pushpin_tw.plugins, "__path__", places)
+    proxy = await ServiceProxy.start(["* clock/UTC"], UNLIMITED)
+    client = await proxy.client()
+    client.request("/")
+    body = client.body(await client.read_head())
+    # The service's clock stands at 1 700 000 000.
+    await body.expect(b"22:13:20\n")
+    await proxy.held("clock")
+    await proxy.publish("clock", {"http-stream": {"content": "tick\n"}})
+    await body.expect(b"tick\n")
+    client.drop()
+    await proxy.stop()
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_clock_target_refuses_a_zone_that_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    places = [*pushpin_tw.plugins.__path__, str(EXAMPLES / "pushpin_tw" / "plugins")]
+    monkeypatch.setattr(pushpin_tw.plugins, "__path__", places)
+    proxy = await ServiceProxy.start(["* clock/Nowhere"], UNLIMITED)
+    client = await proxy.client()
+    client.request("/")
+    assert (await client.read_response()).status == 502
+    client.drop()
+    await proxy.stop()
