@@ -75,6 +75,17 @@ def run(*command: str, **environment: str) -> str:
     return done.stdout
 
 
+def test_every_file_of_the_package_is_installed() -> None:
+    """A file beside the modules is left out unless setup.cfg names it."""
+    data = metadata()["options.package_data"]
+    for path in (ROOT / "pushpin_tw").rglob("*"):
+        if path.is_dir() or path.suffix in (".py", ".pyc") or path.name == "dropin.cache":
+            continue
+        package = ".".join(path.parent.relative_to(ROOT).parts)
+        patterns = data.get(package, "").split()
+        assert any(path.match(pattern) for pattern in patterns), f"{path} is not in package_data"
+
+
 def test_twistd_knows_pushpin() -> None:
     """The plugin is found from anywhere, so it must have been installed, or be on the path of a checkout."""
     listed = run(str(Path(sys.executable).with_name("twistd")), "--help")
