@@ -50,7 +50,7 @@ class HttpOrigin:
         self._reactor = services.reactor
         self._stats = services.stats
         self._pool: Pool = services.shared("origin.pool", lambda: Pool(services))
-        self._head_limit: int = services.config.proxy.client_buffer_size
+        self._head_limit: int = services.config.runner.client_buffer_size
         self._write_limit: int = services.config.tw.write_buffer
 
     def fetch(self, request: OriginRequest, sink: Any) -> HttpCall:

@@ -221,6 +221,10 @@ class Pool:
         self._order: OrderedDict[Connection, None] = OrderedDict()
         self._stopped = False
 
+    def __len__(self) -> int:
+        """How many are idle."""
+        return len(self._order)
+
     def take(self, key: Hashable) -> Connection | None:
         """The connection for ``key`` that was used last, or None; the caller occupies it."""
         waiting = self._idle.get(key)

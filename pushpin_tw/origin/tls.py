@@ -9,7 +9,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from OpenSSL import SSL, crypto
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from OpenSSL import SSL
 from service_identity.pyopenssl import verify_hostname, verify_ip_address
 from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
@@ -52,15 +54,20 @@ class ClientTls:
         :raises ValueError: a file holds no certificate, no key, or the two do not belong together.
         """
         self._insecure = insecure
-        self._options: dict[str, Any] = {} if insecure else {"trustRoot": platformTrust()}  # type: ignore[no-untyped-call]
-        if certificate:
-            self._options.update(_identity(Path(certificate).read_bytes(), Path(key).read_bytes()))
         self._context: SSL.Context | None = None
+        if certificate:
+            self._context = self._make_context()
+            _identify(self._context, certificate, key)
+
+    def _make_context(self) -> SSL.Context:
+        if self._insecure:
+            return CertificateOptions().getContext()
+        return CertificateOptions(trustRoot=platformTrust()).getContext()
 
     def creator(self, name: str) -> SslCreator:
         """What Twisted needs to start TLS with the server ``name`` (see ``server_name``)."""
         if self._context is None:
-            self._context = CertificateOptions(**self._options).getContext()
+            self._context = self._make_context()
         return SslCreator(self._context, name)
 
     def check_peer(self, connection: SSL.Connection, name: str) -> None:
@@ -76,21 +83,15 @@ class ClientTls:
             verify_hostname(connection, name)
 
 
-def _identity(certificates: bytes, key: bytes) -> dict[str, Any]:
-    blocks = [b"-----BEGIN CERT" + block for block in certificates.split(b"-----BEGIN CERT")[1:]]
-    if not blocks:
-        raise ValueError("no certificate")
+def _identify(context: SSL.Context, certificate: str, key: str) -> None:
+    Path(certificate).read_bytes()  # OpenSSL does not tell a missing file from a bad one
     try:
-        first, *chain = [crypto.load_certificate(crypto.FILETYPE_PEM, block) for block in blocks]
-        private = crypto.load_privatekey(crypto.FILETYPE_PEM, key, passphrase=b"")
-    except crypto.Error:
-        raise ValueError("no usable certificate or key") from None
-    options: dict[str, Any] = {"certificate": first, "privateKey": private, "extraCertChain": chain}
-    try:
-        CertificateOptions(**options).getContext().check_privatekey()
-    except SSL.Error:
-        raise ValueError("the key is not that of the certificate") from None
-    return options
+        load_pem_private_key(Path(key).read_bytes(), None)  # OpenSSL would ask for a password at the terminal
+        context.use_certificate_chain_file(certificate)
+        context.use_privatekey_file(key)
+        context.check_privatekey()
+    except (SSL.Error, TypeError, ValueError, UnsupportedAlgorithm):
+        raise ValueError("no certificate, or not with this key") from None
 
 
 @implementer(IOpenSSLClientConnectionCreator)

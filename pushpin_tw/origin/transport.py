@@ -38,7 +38,7 @@ class OriginTransport(tcp.Client):
                 return
             if sent:
                 data = data[sent:]
-        super().write(data)  # type: ignore[no-untyped-call]
+        super().write(data)
 
     def writeSomeData(self, data: bytes) -> Any:
         """As ``FileDescriptor.writeSomeData``; a broken pipe swallows instead of ending the connection."""
@@ -64,9 +64,7 @@ class OriginConnector(tcp.Connector):
     """An ``IConnector`` whose transports are ``OriginTransport``."""
 
     def _makeTransport(self) -> OriginTransport:
-        transport = OriginTransport(  # type: ignore[no-untyped-call]
-            self.host, self.port, self.bindAddress, self, self.reactor
-        )
+        transport = OriginTransport(self.host, self.port, self.bindAddress, self, self.reactor)
         return transport
 
 
