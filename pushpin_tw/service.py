@@ -89,6 +89,11 @@ def target_types() -> dict[str, Any]:
     return {kind.prefix: kind for kind in getPlugins(ITargetType, pushpin_tw.plugins)}
 
 
+def publish_sources() -> list[Any]:
+    """All ways for items to come in that are installed."""
+    return list(getPlugins(IPublishSource, pushpin_tw.plugins))
+
+
 class PushpinService(MultiService):
     """One whole pushpin."""
 
@@ -147,7 +152,7 @@ def make_service(
     service.broker = _make_broker(services)
     _make_gateway(service, services, routes)
     service.routes.setServiceParent(service)
-    for source in getPlugins(IPublishSource, pushpin_tw.plugins):
+    for source in publish_sources():
         inlet = source.service(config, service.broker, services)
         if inlet is not None:
             inlet.setServiceParent(service)

@@ -11,7 +11,6 @@ from typing import Any
 from zope.interface import implementer
 
 from pushpin_tw.grip.template import Template
-from pushpin_tw.grip.terms import MIN_TIMEOUT
 from pushpin_tw.hold.base import Hold, HoldRoom
 from pushpin_tw.interfaces import IHold
 
@@ -39,10 +38,10 @@ class ResponseHold(Hold):
         self.retry = retry
 
     def begin(self, timeout: float) -> None:
-        """Start to wait; ``timeout`` in seconds, at least 5."""
+        """Start to wait, for ``timeout`` seconds."""
         self.responder.own(self)
         self.subscribe()
-        self.room.wheel.schedule(self, max(timeout, MIN_TIMEOUT))
+        self.room.wheel.schedule(self, timeout)
 
     def deliver(self, data: bytes, parts: Sequence[bytes]) -> None:
         """The answer."""

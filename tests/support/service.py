@@ -78,8 +78,7 @@ class ServiceProxy(Proxy):
         await until(lambda: self._holds(channel, kind) == count, f"{count} holds on {channel!r}")
 
     def _holds(self, channel: str, kind: str) -> int:
-        record = self.service.broker._channels.get(channel)
-        found = {} if record is None else record.holds
+        found = self.service.broker.holds(channel)
         return found.get(kind, 0) if kind else sum(found.values())
 
     async def time_until(self, condition: Callable[[], object], limit: float) -> float:

@@ -267,9 +267,9 @@ def test_a_poll_answers_once() -> None:
     assert scene.register.channels == {"c": []}
 
 
-def test_a_poll_times_out_after_five_seconds_at_least() -> None:
+def test_a_poll_times_out() -> None:
     scene, client = Scene(), Client()
-    scene.poll(client, timeout=0)
+    scene.poll(client, timeout=5)
     scene.clock.advance(4.9)
     assert client.script == []
     scene.clock.advance(0.3)

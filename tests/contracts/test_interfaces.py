@@ -1,0 +1,56 @@
+"""Every implementer keeps the contract of its interface: attributes, methods, arguments."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from zope.interface.verify import verifyClass
+
+from pushpin_tw import interfaces
+from pushpin_tw.broker.broker import Broker
+from pushpin_tw.edge.body import RequestBody
+from pushpin_tw.edge.responder import Responder
+from pushpin_tw.hold.response import ResponseHold
+from pushpin_tw.hold.stream import StreamHold
+from pushpin_tw.origin.http import HttpCall, HttpOrigin
+from pushpin_tw.proxy.exchange import Exchange
+from pushpin_tw.proxy.gateway import Gateway
+from pushpin_tw.routing.table import RouteTable
+from pushpin_tw.service import publish_sources, target_types
+from pushpin_tw.stats.journal import Journal
+
+KEPT = [
+    (interfaces.IGateway, Gateway),
+    (interfaces.IRefetch, Gateway),
+    (interfaces.IBody, RequestBody),
+    (interfaces.IBodySink, Exchange),
+    (interfaces.IOriginSink, Exchange),
+    (interfaces.IResponderOwner, Exchange),
+    (interfaces.IResponderOwner, StreamHold),
+    (interfaces.IResponderOwner, ResponseHold),
+    (interfaces.IResponder, Responder),
+    (interfaces.IRouter, RouteTable),
+    (interfaces.IOrigin, HttpOrigin),
+    (interfaces.IOriginCall, HttpCall),
+    (interfaces.IHold, StreamHold),
+    (interfaces.IHold, ResponseHold),
+    (interfaces.IBroker, Broker),
+    (interfaces.IStatsSink, Journal),
+]
+
+
+@pytest.mark.parametrize(
+    ("contract", "implementer"), KEPT, ids=[f"{kept.__name__}-{by.__name__}" for kept, by in KEPT]
+)
+def test_a_class_keeps_its_contract(contract: Any, implementer: type) -> None:
+    assert verifyClass(contract, implementer)
+
+
+def test_the_built_in_plugins_are_found_as_those_of_third_parties_are() -> None:
+    assert set(target_types()) == {"", "test", "demo", "zhttp", "zhttpreq"}
+    assert "http" in {source.name for source in publish_sources()}
+    for kind in target_types().values():
+        assert interfaces.ITargetType.providedBy(kind)
+    for source in publish_sources():
+        assert interfaces.IPublishSource.providedBy(source)
