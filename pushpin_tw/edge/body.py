@@ -72,8 +72,8 @@ class RequestBody:
             connection.send(CONTINUE)
 
     def pause(self) -> None:
-        """Stop reading from the client."""
-        if self._sink is not None:
+        """Stop reading from the client; a complete body leaves nothing to stop."""
+        if self._sink is not None and not self._reader.finished:
             self._connection.pause_reading()
 
     def resume(self) -> None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from OpenSSL import SSL
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 from zope.interface import implementer
@@ -58,13 +60,14 @@ class CertificateDirectory:
 
     def _read(self, certificate: str, key: str) -> SSL.Context | None:
         context = make_context()
-        # Without this, OpenSSL would ask at the terminal for the passphrase of an encrypted key.
-        context.set_passwd_cb(lambda *_: b"")
         try:
             context.use_certificate_chain_file(certificate)
+            # OpenSSL would ask at the terminal for the passphrase of an encrypted key; this refuses it.
+            with open(key, "rb") as file:
+                load_pem_private_key(file.read(), None)
             context.use_privatekey_file(key)
             context.check_privatekey()
-        except (SSL.Error, OSError):
+        except (SSL.Error, OSError, TypeError, ValueError, UnsupportedAlgorithm):
             self._stats.note("error", f"unusable certificate: {certificate}", "connmgr")
             return None
         return context
@@ -112,8 +115,9 @@ def make_context() -> SSL.Context:
 class ClientTls:
     """The server's side of TLS on one port."""
 
-    def __init__(self, directory: CertificateDirectory) -> None:
+    def __init__(self, directory: CertificateDirectory, stats: Any) -> None:
         self._directory = directory
+        self._stats = stats
         self.port = 0
         """The port as bound; part of the default certificate's name."""
         self._context = make_context()
@@ -125,13 +129,19 @@ class ClientTls:
         connection.set_app_data(protocol)
         return connection
 
+    def _find(self, server_name: bytes | None) -> SSL.Context | None:
+        name = server_name.decode("utf-8", "replace") if server_name else None
+        if name is not None and not _is_sane(name):
+            return None
+        return self._directory.find(name, self.port)
+
     def _choose(self, connection: SSL.Connection) -> None:
         """Called by OpenSSL when it knows the server name, also when there is none."""
-        context = None
-        raw = connection.get_servername()
-        name = raw.decode("utf-8", "replace") if raw else None
-        if name is None or _is_sane(name):
-            context = self._directory.find(name, self.port)
+        try:
+            context = self._find(connection.get_servername())
+        except Exception:
+            self._stats.failure("choosing a certificate")
+            context = None
         if context is not None:
             connection.set_context(context)
         else:

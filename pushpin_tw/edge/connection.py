@@ -85,7 +85,7 @@ class ClientConnection:
     @property
     def busy(self) -> bool:
         """Whether the silence timeout applies: a request is being answered, or the end of an answer sent."""
-        return self.talk is not None or self.closing
+        return self.talk is not None or self.closing or self.congested
 
     def send(self, data: bytes) -> None:
         """Write to the client; its silence is measured from now."""
@@ -181,8 +181,8 @@ class ClientConnection:
         """As ``IProtocol``."""
         self.closing = True
         self.buffer = b""
-        self.watch.leave(self)
         self.stage.lost(self)
+        self.watch.leave(self)
 
     def pauseProducing(self) -> None:
         """The client reads more slowly than we write."""

@@ -38,19 +38,13 @@ class HttpStage:
     def received(self, connection: ClientConnection, data: bytes) -> None:
         """More bytes: of a head, of a body, or of requests that must wait for their turn."""
         talk: Responder | None = connection.talk
+        if talk is not None and talk.body is not None and not talk.body.complete:
+            talk.body.received(data)
+            return
+        connection.buffer = connection.buffer + data if connection.buffer else data
         if talk is None:
-            if connection.buffer:
-                connection.buffer += data
-            else:
-                connection.buffer = data
             self._advance(connection)
-            return
-        body = talk.body
-        if body is not None and not body.complete:
-            body.received(data)
-            return
-        connection.buffer += data
-        if len(connection.buffer) > self._limit:
+        elif len(connection.buffer) > self._limit:
             connection.pause_reading()
 
     def ended(self, connection: ClientConnection) -> None:
@@ -65,6 +59,8 @@ class HttpStage:
         """The client reads again."""
         if connection.talk is not None:
             connection.talk.drained()
+        else:
+            self._advance(connection)
 
     def lost(self, connection: ClientConnection) -> None:
         """The connection is gone."""
@@ -87,11 +83,16 @@ class HttpStage:
     # ---- requests ------------------------------------------------------------------------------------------
 
     def _advance(self, connection: ClientConnection) -> None:
-        """Start what has arrived; a loop, for a thousand requests may come and be answered at once."""
+        """Start what has arrived; a loop, for a thousand requests may come and be answered at once.
+
+        A client that does not read its answers is not given more of them.
+        """
         if connection.starting:
             return
         connection.starting = True
         while connection.buffer and connection.talk is None and not connection.closing:
+            if connection.congested:
+                break
             try:
                 request = self._take_request(connection)
             except HttpError as error:
@@ -106,12 +107,15 @@ class HttpStage:
             self._rest(connection)
 
     def _rest(self, connection: ClientConnection) -> None:
-        """Nothing is asked, or only a part of a head has come."""
-        if connection.ended:
+        """Nothing is asked, or only a part of a head has come, or the client must read first."""
+        if connection.congested and connection.buffer:
+            connection.pause_reading()
+        elif connection.ended:
             connection.close()
         else:
             connection.resume_reading()
-            self._watch.idle.add(connection)
+            if not connection.congested:
+                self._watch.idle.add(connection)
 
     def _take_request(self, connection: ClientConnection) -> Request | None:
         """Cut the next request's head off the buffer; None when it is incomplete.

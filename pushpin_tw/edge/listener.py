@@ -78,7 +78,7 @@ class ClientListeners:
                 os.path.join(self._config.directory, CERTIFICATES), self._services.stats
             )
             for listen in self._config.runner.https_ports:
-                self._open_tcp(listen.host, listen.port, ClientTls(certificates))
+                self._open_tcp(listen.host, listen.port, ClientTls(certificates, self._services.stats))
             for local in self._config.runner.local_ports:
                 self._open_local(local)
         except Exception:
