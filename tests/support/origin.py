@@ -13,8 +13,8 @@ from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import TCP4ServerEndpoint
-from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.protocol import Factory, Protocol, ServerFactory, connectionDone
 from twisted.python.failure import Failure
 
 from tests.support.rawclient import Pairs, parse_pairs
@@ -165,17 +165,22 @@ class ScriptedOrigin(Factory):
         self.errors: list[Failure] = []
 
     @classmethod
-    async def listen(cls) -> ScriptedOrigin:
-        """On a free port of 127.0.0.1."""
+    async def listen(
+        cls,
+        where: str = "tcp:0:interface=127.0.0.1",
+        wrap: Callable[[ServerFactory], ServerFactory] | None = None,
+    ) -> ScriptedOrigin:
+        """On a free port of 127.0.0.1 or at the endpoint given; ``wrap`` puts TLS around it."""
         origin = cls()
-        endpoint = TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1")
-        origin._port = await endpoint.listen(origin)
+        endpoint = serverFromString(reactor, where)
+        origin._port = await endpoint.listen(wrap(origin) if wrap is not None else origin)
         return origin
 
     @property
     def address(self) -> str:
-        """``127.0.0.1:PORT``, as a route's target."""
-        return f"127.0.0.1:{self._port.getHost().port}"
+        """``127.0.0.1:PORT`` or ``[::1]:PORT``, as a route's target."""
+        bound = self._port.getHost()
+        return f"[{bound.host}]:{bound.port}" if ":" in bound.host else f"{bound.host}:{bound.port}"
 
     def buildProtocol(self, addr: object) -> OriginConnection:
         return OriginConnection(self)

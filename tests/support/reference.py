@@ -6,8 +6,9 @@ Used with ``pytest tests/conformance --reference``.  It runs in real time, so th
 from __future__ import annotations
 
 import os
+import re
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 
 from tests.support.rawclient import RawClient
-from tests.support.running import SHIPPED, Proxy, Settings, config_text, free_port
+from tests.support.running import SHIPPED, Proxy, Routes, Settings, config_text, free_port
 from tests.support.waiting import Waited, within
 
 PROGRAM = "/usr/bin/pushpin"
@@ -52,7 +53,7 @@ class _Process(ProcessProtocol):
 class ReferenceProxy(Proxy):
     """The original, as child processes."""
 
-    def __init__(self, routes: Sequence[str], settings: Settings) -> None:
+    def __init__(self, routes: Routes, settings: Settings) -> None:
         self._room = tempfile.TemporaryDirectory(prefix="pushpin-reference-")
         self._processes: list[_Process] = []
         room = Path(self._room.name)
@@ -85,10 +86,13 @@ class ReferenceProxy(Proxy):
             "defpolicy": "allow",
         }
         (room / "zurl.conf").write_text(config_text({"General": fetcher}))
-        (room / "routes").write_text("\n".join([*routes, ""]))
+        if isinstance(routes, Path):
+            (room / "routes").symlink_to(routes)
+        else:
+            (room / "routes").write_text("\n".join([*routes, ""]))
 
     @classmethod
-    async def start(cls, routes: Sequence[str], settings: Settings) -> ReferenceProxy:
+    async def start(cls, routes: Routes, settings: Settings) -> ReferenceProxy:
         """A process that listens on both ports."""
         proxy = cls(routes, settings)
         proxy._spawn(FETCHER, f"--config={proxy._room.name}/zurl.conf")
@@ -133,6 +137,9 @@ class ReferenceProxy(Proxy):
     def output(self) -> str:
         """What the processes said."""
         return "".join(process.output.decode() for process in self._processes)
+
+    def lines(self, service: str = "proxy") -> list[str]:
+        return re.findall(rf"^\[\w+\] \S+ \S+ \[{service}\] (.*)$", self.output, re.MULTILINE)
 
     async def stop(self) -> None:
         for process in self._processes:

@@ -9,8 +9,10 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 from tests.support.rawclient import Answer, RawClient
+from tests.support.waiting import until
 
 R = "http-response"
 S = "http-stream"
@@ -19,6 +21,8 @@ W = "ws-message"
 
 Settings = Mapping[str, Mapping[str, object]]
 """Section to key to value of a configuration file."""
+Routes = Sequence[str] | Path
+"""Lines that replace the routes file, or the routes file; the configuration lies beside it then."""
 
 SHIPPED: Settings = {
     "runner": {"http_port": "127.0.0.1:0", "log_level": 2},
@@ -102,6 +106,14 @@ class Proxy:
     async def time_until(self, condition: Callable[[], object], limit: float) -> float:
         """How many seconds pass until ``condition()`` holds."""
         raise NotImplementedError
+
+    def lines(self, service: str = "proxy") -> list[str]:
+        """What the log says so far, of one service."""
+        raise NotImplementedError
+
+    async def logged(self, text: str) -> None:
+        """Wait until this is the last line of the proxy's."""
+        await until(lambda: self.lines()[-1:] == [text], f"{text!r} in the log; it says {self.lines()}")
 
     async def stop(self) -> None:
         """End it."""

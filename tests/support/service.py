@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from pushpin_tw.config import parse_config
@@ -14,7 +15,7 @@ from pushpin_tw.publish.http import HttpControl
 from pushpin_tw.service import make_service
 from tests.support.clock import StillClock
 from tests.support.notebook import Notebook
-from tests.support.running import SHIPPED, Proxy, Settings, config_text
+from tests.support.running import SHIPPED, Proxy, Routes, Settings, config_text
 from tests.support.waiting import Waited, turn, until
 
 
@@ -24,14 +25,17 @@ class ServiceProxy(Proxy):
     STEP = 0.1
     """Seconds between looks in ``time_until``."""
 
-    def __init__(self, routes: Sequence[str], settings: Settings) -> None:
+    def __init__(self, routes: Routes, settings: Settings) -> None:
         self.clock = StillClock()
-        text = config_text(SHIPPED, settings)
-        self.config = parse_config(text, "pushpin.conf", self._no_include)
+        file = "pushpin.conf"
+        if isinstance(routes, Path):
+            settings = {**settings, "proxy": {"routesfile": routes.name, **settings.get("proxy", {})}}
+            file = str(routes.with_name(file))
+        self.config = parse_config(config_text(SHIPPED, settings), file, self._no_include)
         self.log = Notebook(self.config)
         self.service = make_service(
             self.config,
-            routes=list(routes),
+            routes=None if isinstance(routes, Path) else list(routes),
             clock=self.clock,
             random=random.Random(1),
             stats=self.log.journal,
@@ -47,7 +51,7 @@ class ServiceProxy(Proxy):
         raise FileNotFoundError(path)
 
     @classmethod
-    async def start(cls, routes: Sequence[str], settings: Settings) -> ServiceProxy:
+    async def start(cls, routes: Routes, settings: Settings) -> ServiceProxy:
         """A service that listens."""
         proxy = cls(routes, settings)
         started: Any = proxy.service.startService()
@@ -89,6 +93,9 @@ class ServiceProxy(Proxy):
             await self.advance(self.STEP)
             passed += self.STEP
         return passed
+
+    def lines(self, service: str = "proxy") -> list[str]:
+        return self.log.texts(service)
 
     async def stop(self) -> None:
         stopped: Any = self.service.stopService()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
 import pytest
@@ -10,10 +10,10 @@ from _pytest.mark import ParameterSet
 
 from tests.support.origin import Answer, ScriptedOrigin, reply
 from tests.support.rawclient import BodyReader, Head, RawClient
-from tests.support.running import Proxy, Settings
+from tests.support.running import Proxy, Routes, Settings
 from tests.support.waiting import turn
 
-Start = Callable[[Sequence[str], Settings], Awaitable[Proxy]]
+Start = Callable[[Routes, Settings], Awaitable[Proxy]]
 
 ALIVE = "/alive"
 """A path that the origin always answers plainly."""
@@ -40,6 +40,7 @@ class Stage:
         self.proxy: Proxy
         self._start = start
         self._clients: list[RawClient] = []
+        self._origins = [origin]
         self._started = False
         origin.at(ALIVE, reply(body=b"alive"))
 
@@ -48,10 +49,11 @@ class Stage:
         *answers: Answer,
         condition: str = "*,debug",
         target: str = "",
-        routes: Sequence[str] | None = None,
+        routes: Routes | None = None,
         **settings: Mapping[str, object],
     ) -> Proxy:
-        """Run the proxy with one route, ``CONDITION ORIGIN[,TARGET]``, or with the ``routes`` given.
+        """Run the proxy with one route, ``CONDITION ORIGIN[,TARGET]``, or with the ``routes`` given: lines or
+        the path of a routes file.
 
         ``answers`` are the origin's.  Keywords are sections of the configuration.
         """
@@ -62,6 +64,19 @@ class Stage:
         self.proxy = await self._start(routes, settings)
         self._started = True
         return self.proxy
+
+    async def another_origin(self, *answers: Answer, **options: Any) -> ScriptedOrigin:
+        """One more backend; ``options`` are those of ``ScriptedOrigin.listen``."""
+        origin = await ScriptedOrigin.listen(**options)
+        self._origins.append(origin)
+        origin.answers(*answers)
+        return origin
+
+    async def connect(self, address: tuple[str, int] | str, **options: Any) -> RawClient:
+        """A connection to wherever, dropped at the end; ``options`` are those of ``RawClient.connect``."""
+        client = await RawClient.connect(address, **options)
+        self._clients.append(client)
+        return client
 
     async def client(self, receive_buffer: int = 0) -> RawClient:
         """A client connection that is dropped at the end."""
@@ -124,4 +139,5 @@ class Stage:
         await turn()
         if self._started:
             await self.proxy.stop()
-        await self.origin.stop()
+        for origin in self._origins:
+            await origin.stop()
