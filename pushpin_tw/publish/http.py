@@ -158,7 +158,7 @@ class ControlFactory(Factory):
         return ControlConnection(self)
 
     def accept_on(self, port: Any) -> None:
-        """``port`` is where clients come from; it pauses while too many are here."""
+        """``port`` is where clients come from; it pauses while nobody more can be served."""
         self._port = port
 
     def answer(self, request: ControlRequest, body: bytes) -> ControlResponse:
@@ -172,41 +172,40 @@ class ControlFactory(Factory):
     def opened(self, connection: ControlConnection) -> None:
         """A client has come: serve it, or let it wait.
 
-        The port accepts clients in batches, so that some more come after it was told to stop.
+        The port accepts clients in batches, so that some more may come after it was told to stop.
         """
         if len(self._served) < MAX_SERVED:
             self._served.add(connection)
             connection.serve()
-            return
-        connection.wait()
-        self._waiting.append(connection)
-        if self._port is not None:
+        else:
+            self._waiting.append(connection)
+            connection.wait()
+        if len(self._served) == MAX_SERVED:
             self._port.stopReading()
 
     def closed(self, connection: ControlConnection) -> None:
         """A client has gone: the next one's turn."""
-        if connection not in self._served:
-            self._waiting.remove(connection)
-        else:
+        if connection in self._served:
             self._served.remove(connection)
-            if self._waiting:
-                following = self._waiting.popleft()
-                self._served.add(following)
-                following.serve()
-        if not self._waiting and self._port is not None:
+        else:
+            self._waiting.remove(connection)
+        if self._emptied is not None:
+            if not self._served and not self._waiting:
+                emptied, self._emptied = self._emptied, None
+                emptied.callback(None)
+        elif self._waiting:
+            following = self._waiting.popleft()
+            self._served.add(following)
+            following.serve()
+        else:
             self._port.startReading()
-        if self._emptied is not None and not self._served and not self._waiting:
-            emptied, self._emptied = self._emptied, None
-            emptied.callback(None)
 
     def stop(self) -> Deferred[None]:
         """Cut all connections; fires when the last one is gone."""
-        self._port = None
-        if not self._served and not self._waiting:
+        if not self._served:
             return succeed(None)
-        self._emptied = Deferred()
-        emptied = self._emptied
-        for connection in [*self._waiting, *self._served]:
+        self._emptied = emptied = Deferred[None]()
+        for connection in [*self._served, *self._waiting]:
             connection.abort()
         return emptied
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import select
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -18,7 +20,7 @@ from pushpin_tw.publish.http import IDLE_TIMEOUT, LINGER, MAX_SERVED, ControlSer
 from pushpin_tw.testing.services import LentServices
 from tests.support.clock import StillClock
 from tests.support.rawclient import RawClient
-from tests.support.waiting import turn
+from tests.support.waiting import turn, until
 
 case = pytest_twisted.ensureDeferred
 
@@ -397,16 +399,29 @@ def connection(control: Desk) -> object:
     return ensureDeferred(control.connect())
 
 
+def batch(control: Desk, count: int) -> list[socket.socket]:
+    """Clients that have connected before the server looks: it accepts them in one go."""
+    assert control.service.address is not None
+    return [socket.create_connection(control.service.address) for _ in range(count)]
+
+
 @case
-async def test_a_waiting_client_may_go_away() -> None:
+async def test_clients_beyond_the_limit_wait_unread() -> None:
     async with desk() as control:
-        idle = await gatherResults([connection(control) for _ in range(MAX_SERVED)])
-        gone = await control.connect()
-        last = await control.connect()
-        gone.drop()
-        last.send(b"GET / HTTP/1.1\r\n\r\n")
-        idle[0].drop()
-        assert await rest(last) == ROOT
+        idle = await gatherResults([connection(control) for _ in range(MAX_SERVED - 1)])
+        first, gone, last = batch(control, 3)
+        with first, gone, last:
+            for client in (gone, last):
+                client.sendall(b"POST /recover HTTP/1.1\r\nContent-Length: 0\r\n\r\n")
+            first.sendall(b"GET /")
+            for _ in range(20):
+                await turn()
+            assert control.broker.recovered == 0
+            gone.close()
+            first.close()
+            await until(lambda: control.broker.recovered == 2, "the clients that waited")
+            await until(lambda: bool(select.select([last], [], [], 0)[0]), "an answer")
+            assert last.recv(1000) == UPDATED
         for client in idle:
             client.drop()
 
@@ -414,10 +429,17 @@ async def test_a_waiting_client_may_go_away() -> None:
 @case
 async def test_stopping_cuts_who_is_there() -> None:
     async with desk() as control:
-        clients = await gatherResults([connection(control) for _ in range(MAX_SERVED + 3)])
+        clients = await gatherResults([connection(control) for _ in range(MAX_SERVED - 1)])
+        late = batch(control, 5)
+        for _ in range(5):
+            await turn()
         await control.service.stopService()
         for client in clients:
             await client.closed()
+        for client in late:
+            with client, pytest.raises(ConnectionResetError):
+                client.settimeout(5)
+                client.recv(1)
         assert control.service.address is None
         assert control.service.stopService() is None
         assert control.stats.failures == []
@@ -440,4 +462,6 @@ def test_the_source_is_a_plugin_that_can_be_off() -> None:
     source = HttpControl()
     verifyObject(IPublishSource, source)
     services = LentServices(reactor, StillClock())
-    assert source.service(services.config, None, services) is None
+    assert source.service(services.config, Broker(), services) is None
+    on = LentServices(reactor, StillClock(), "[handler]\npush_in_http_port=5561\n")
+    assert isinstance(source.service(on.config, Broker(), on), ControlService)
