@@ -187,8 +187,8 @@ class Pushpin(Server):
                 "push_in_http_addr": "127.0.0.1",
                 "push_in_http_port": self._control_port,
                 "command_spec": f"tcp://127.0.0.1:{command}",
-                "message_rate": NO_LIMIT,
-                "message_hwm": NO_LIMIT,
+                "message_rate": -1,
+                "message_hwm": -1,
             },
         }
 
