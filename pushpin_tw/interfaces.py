@@ -129,7 +129,8 @@ class IOrigin(Interface):
 
     def fetch(request, sink):  # type: ignore[no-untyped-def]
         """Send ``request`` (an ``OriginRequest``) and tell ``sink`` what comes back; returns an
-        ``IOriginCall`` for the body and the end.  ``sink`` may be called before this returns."""
+        ``IOriginCall`` for the body and the end.  ``sink`` may be called before this returns, and within
+        the call's ``write()`` and ``finish()``."""
 
 
 class IOriginCall(Interface):
@@ -289,7 +290,29 @@ class IStatsSink(Interface):
 
 
 class ITargetType(Interface):
-    """A kind of route target.  *Plugin*: put an instance into a module of ``pushpin_tw.plugins``."""
+    """A kind of route target.  *Plugin*: put an instance into a module of ``pushpin_tw.plugins``.
+
+    For targets ``fixed/TEXT``, in ``pushpin_tw/plugins/`` anywhere on the path::
+
+        @implementer(IPlugin, ITargetType)
+        class FixedTarget:
+            prefix = "fixed"
+
+            def parse(self, address):
+                if not address:
+                    raise RouteSyntaxError("target bad format")
+                return address
+
+            def origin(self, target, services):
+                return AnsweringOrigin(
+                    lambda request, body: Answer(200, b"OK", (), target.address.encode()), services.stats
+                )
+
+        fixed_target = FixedTarget()
+
+    ``origin.answering`` serves kinds that can answer at once; others implement ``IOrigin``.
+    ``pushpin_tw.testing.origins`` has the tests that each of them must pass.
+    """
 
     prefix = Attribute("What stands before the first '/' of the target, or the whole word; '' is HOST:PORT.")
 

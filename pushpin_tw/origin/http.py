@@ -123,6 +123,7 @@ class HttpCall:
         "_interim",
         "_left",
         "_method",
+        "_paused",
         "_reader",
         "_response",
         "_sink",
@@ -145,6 +146,7 @@ class HttpCall:
         self._waiting: list[bytes] = []
         self._waiting_size = 0
         self._complete = False
+        self._paused = False
         self._dial: Dial | None = None
         self._connection: Connection | None = None
         self._buffer = b""
@@ -192,11 +194,13 @@ class HttpCall:
 
     def pause(self) -> None:
         """As ``IOriginCall``."""
+        self._paused = True
         if self._connection is not None:
             self._connection.pause()
 
     def resume(self) -> None:
         """As ``IOriginCall``."""
+        self._paused = False
         if self._connection is not None:
             self._connection.resume()
 
@@ -234,6 +238,8 @@ class HttpCall:
         """There is a connection."""
         self._dial = None
         self._connection = connection
+        if self._paused:
+            connection.pause()
         if not self._waiting:
             return
         congested = self._waiting_size > self._write_limit

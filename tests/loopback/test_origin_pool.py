@@ -86,6 +86,7 @@ async def test_idle_for_55_seconds(origin_stage: OriginStage) -> None:
     origin_stage.clock.advance(1.2)
     await origin_stage.peer.until(lambda: origin_stage.peer.links[0].lost, "the end of the connection")
     assert origin_stage.idle() == 0
+    assert origin_stage.peer.links[0].clean
 
 
 @pytest_twisted.ensureDeferred

@@ -287,6 +287,22 @@ async def test_a_slow_client_slows_the_backend(origin_stage: OriginStage) -> Non
     assert len(sink.body) == size
 
 
+@pytest_twisted.ensureDeferred
+async def test_paused_before_there_is_a_connection(origin_stage: OriginStage) -> None:
+    origin_stage.peer.says(reply("HTTP/1.1 200 OK", "Content-Length: 2", body=b"ok"))
+    sink = RecordingSink()
+    call = origin_stage.origin().fetch(request(), sink)
+    call.pause()
+    call.finish()
+    await origin_stage.peer.link()
+    for _ in range(20):
+        await turn()
+    assert sink.response is None
+    call.resume()
+    await sink.end()
+    assert sink.body == b"ok"
+
+
 @pytest.mark.parametrize("extra", [b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil", b"x"])
 @pytest_twisted.ensureDeferred
 async def test_c232_bytes_beyond_the_response_reach_nobody(origin_stage: OriginStage, extra: bytes) -> None:
