@@ -50,6 +50,8 @@ class _EagerWrites(FileDescriptor):
             or self._writeDisconnected
             or self._aborting
             or self.TLS
+            # A pull producer is asked for more when readiness comes.
+            or (self.producer is not None and not self.streamingProducer)
         ):
             super().write(data)
             return
