@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import socket
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 import pytest_twisted
@@ -37,6 +38,14 @@ def start(request: pytest.FixtureRequest) -> Start:
     from tests.support.service import ServiceProxy
 
     return ServiceProxy.start
+
+
+@pytest.fixture
+def down() -> Iterator[str]:
+    """A target at which nobody listens, nor can begin to."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield f"127.0.0.1:{taken.getsockname()[1]}"
 
 
 @pytest_twisted.async_yield_fixture

@@ -130,12 +130,13 @@ class RawClient(Protocol):
         method: str = "GET",
         version: str = "HTTP/1.1",
         body: bytes | None = None,
+        host: str = "example.com",
     ) -> None:
-        """A request with ``Host: example.com`` and the header lines given; a body brings its length."""
-        lines = [f"{method} {target} {version}", "Host: example.com", *headers]
+        """A request with the header lines given, a Host above them; a body brings its length."""
+        lines = [f"{method} {target} {version}", f"Host: {host}", *headers]
         if body is not None:
             lines.append(f"Content-Length: {len(body)}")
-        self.send("\r\n".join([*lines, "", ""]).encode("latin-1") + (body or b""))
+        self.send("\r\n".join([*lines, "", ""]).encode() + (body or b""))
 
     def pause(self) -> None:
         """Read nothing from the socket."""

@@ -97,10 +97,11 @@ class Stage:
         method: str = "GET",
         version: str = "HTTP/1.1",
         body: bytes | None = None,
+        host: str = "example.com",
     ) -> RawClient:
         """A new client that has sent a request."""
         client = await self.client()
-        client.request(target, *headers, method=method, version=version, body=body)
+        client.request(target, *headers, method=method, version=version, body=body, host=host)
         return client
 
     async def held(self, channel: str = "c", *headers: str, version: str = "HTTP/1.1") -> RawClient:
