@@ -70,7 +70,8 @@ def pushpin(directory: Path, *routes: str, extra: str = "", proxy: str = "") -> 
         f"[proxy]\nroutesfile=routes\nsig_key=changeme\n{proxy}\n"
         f"[handler]\npush_in_http_addr=127.0.0.1\npush_in_http_port={control}\n{extra}\n"
     )
-    command = [sys.executable, "-m", "twisted", "pushpin", "-c", str(conf)]
+    twistd = Path(sys.executable).with_name("twistd")
+    command = [str(twistd), "-n", "--pidfile=", "pushpin", "-c", str(conf)]
     with open(directory / "output", "wb") as output:
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, cwd=directory)
     try:

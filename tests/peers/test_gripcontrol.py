@@ -52,10 +52,24 @@ class Backend(BaseHTTPRequestHandler):
         pass
 
 
+class Server(ThreadingHTTPServer):
+    """Closes at its end what its threads still hold open."""
+
+    daemon_threads = True
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.taken: list[socket.socket] = []
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        sock, address = super().get_request()
+        self.taken.append(sock)
+        return sock, address
+
+
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pushpin]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Backend)
-    server.daemon_threads = True
+    server = Server(("127.0.0.1", 0), Backend)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:
@@ -64,6 +78,8 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pushpin]:
     finally:
         server.shutdown()
         thread.join()
+        for sock in server.taken:
+            sock.close()
         server.server_close()
 
 
@@ -93,6 +109,7 @@ class Stream:
         assert self.response.readline() == first
 
     def close(self) -> None:
+        self.response.close()
         self.connection.close()
 
 
@@ -130,6 +147,7 @@ def test_a_long_poll_receives_what_the_library_publishes(service: Pushpin) -> No
     finally:
         answered.set()
         thread.join()
+        response.close()
         sock.close()
         watch.close()
         behind.close()
