@@ -9,7 +9,7 @@ from pushpin_tw.errors import OriginError, OriginTimeout, OriginUnreachable
 from pushpin_tw.testing.origins import RecordingSink
 from tests.loopback.originpeer import Link, fetched, request
 from tests.loopback.originstage import OriginStage
-from tests.support.waiting import turn
+from tests.support.waiting import turn, until
 
 
 def reply(*lines: str, body: bytes = b"") -> bytes:
@@ -400,6 +400,28 @@ async def test_a_sink_with_a_bug_disturbs_nobody(origin_stage: OriginStage) -> N
     failures, origin_stage.services.stats.failures = origin_stage.services.stats.failures, []
     assert len(failures) == 1 and "on purpose" in failures[0]
     assert healthy.body == b"okay" and not broken.ended
+
+
+@pytest.mark.parametrize("method", ["finished", "failed", "origin_drained"])
+@pytest_twisted.ensureDeferred
+async def test_a_bug_in_the_last_words_is_logged(
+    origin_stage: OriginStage, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def bug(*args: object) -> None:
+        raise ZeroDivisionError("on purpose")
+
+    sink = RecordingSink()
+    monkeypatch.setattr(sink, method, bug)
+    said = b"nonsense\r\n\r\n" if method == "failed" else reply("HTTP/1.1 200 OK", "Content-Length: 0")
+    origin_stage.peer.says(said)
+    call = origin_stage.origin().fetch(request(b"POST", length=None), sink)
+    call.write(b"x" * 70_000)
+    if method != "origin_drained":
+        call.finish()
+    stats = origin_stage.services.stats
+    await until(lambda: bool(stats.failures), "a line in the log")
+    failures, stats.failures = stats.failures, []
+    assert len(failures) == 1 and "on purpose" in failures[0]
 
 
 @pytest_twisted.ensureDeferred

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from twisted.internet import reactor
 
+from pushpin_tw.origin.answering import Answer, AnsweringOrigin
 from pushpin_tw.plugins.builtin import test_target
 from pushpin_tw.routing.route import Target
 from pushpin_tw.testing.origins import RecordingSink
@@ -114,3 +115,13 @@ def test_c186_a_large_request() -> None:
         assert sink.response.chunked and sink.response.length is None
         assert sink.response.headers == [TEXT]
         assert sink.body == b"request too large\n"
+
+
+def test_an_answer_with_a_bug() -> None:
+    services = LentServices(reactor)
+    sink = RecordingSink()
+    origin = AnsweringOrigin(lambda request, body: Answer(1 // 0, b""), services.stats)
+    origin.fetch(OriginRequest(b"GET", b"/", []), sink).finish()
+    assert sink.response is not None and sink.response.status == 500
+    assert len(services.stats.failures) == 1
+    services.stop()
