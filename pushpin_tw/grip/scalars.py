@@ -11,10 +11,6 @@ import math
 import re
 from typing import NoReturn
 
-from pushpin_tw.grip.status import default_reason
-
-__all__ = ["MAX_INT", "Document", "decode_base64", "default_reason", "load_document", "parse_int", "to_int"]
-
 Document = dict[str, object] | list[object]
 
 MAX_INT = 2**31 - 1
