@@ -17,6 +17,9 @@ from pubcontrol import Item
 
 from tests.peers.running import Pushpin, pushpin
 
+# The backend runs in this process, and PyJWT finds the customary key short.
+pytestmark = pytest.mark.filterwarnings("ignore::jwt.warnings.InsecureKeyLengthWarning")
+
 
 class Backend(BaseHTTPRequestHandler):
     """Holds as gripcontrol's own helpers say."""
