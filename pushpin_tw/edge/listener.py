@@ -148,6 +148,10 @@ class ClientListeners:
         self._pause()
         self._services.wheel.schedule(self, SHORTAGE_PAUSE)
 
+    def failed(self) -> None:
+        """Within an ``except`` block: a client could not be taken in."""
+        self._services.stats.failure("taking in a client")
+
     def expired(self) -> None:
         """The pause after a shortage is over."""
         self._resume()

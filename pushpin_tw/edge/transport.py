@@ -15,7 +15,7 @@ import os
 import socket
 import stat
 from collections.abc import Iterable
-from errno import EADDRINUSE, ECONNABORTED, EMFILE, ENFILE, ENOBUFS, ENOMEM, EPERM
+from errno import EADDRINUSE, EMFILE, ENFILE, ENOBUFS, ENOMEM
 from typing import Any, Protocol
 
 from twisted.internet import address, tcp, unix
@@ -116,6 +116,9 @@ class Admission(Protocol):
     def exhausted(self) -> None:
         """The process has run out of descriptors or memory: pause the ports for a while."""
 
+    def failed(self) -> None:
+        """Within an ``except`` block: a client could not be taken in, which was a bug."""
+
 
 class _BulkPort(tcp.Port):
     """Accepts many connections a turn, none beyond what ``admission`` allows: they stay in the backlog."""
@@ -149,10 +152,13 @@ class _BulkPort(tcp.Port):
                 if error.errno in _EXHAUSTED:
                     self.admission.exhausted()
                     return
-                if error.errno in (ECONNABORTED, EPERM):
-                    continue
-                raise
-            self._welcome(skt, client)
+                continue  # of this one client, who has gone or may not come: accept(2), "Error handling"
+            try:
+                self._welcome(skt, client)
+            except Exception:
+                # Escaping, it would close the port.
+                self.admission.failed()
+                skt.close()
 
     def _welcome(self, skt: socket.socket, client: Any) -> None:
         assert self.factory is not None

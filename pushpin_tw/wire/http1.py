@@ -101,7 +101,7 @@ def parse_request(head: bytes) -> Request:
     method, target, minor = _request_line(line)
     headers = _read_block(b"GET / HTTP/1.1\r\n", block)
     request = Request(method, target, minor, headers, keep_alive=minor == 1)
-    _interpret(request)
+    interpret_request(request)
     return request
 
 
@@ -154,8 +154,11 @@ def _reason(words: str, block: bytes) -> str:
     return next((reason for start, reason in _REASONS if words.startswith(start)), "invalid header value")
 
 
-def _interpret(request: Request) -> None:
-    """Draw from the headers what the edge needs to know, in one pass."""
+def interpret_request(request: Request) -> None:
+    """Draw from the headers what the edge needs to know, in one pass.
+
+    :raises HttpError: the framing is ambiguous, whatever llhttp let pass.
+    """
     for name, value in request.headers:
         lower = name.lower()
         if lower == b"host":
@@ -168,11 +171,11 @@ def _interpret(request: Request) -> None:
             elif request.minor == 0 and b"keep-alive" in tokens:
                 request.keep_alive = True
         elif lower == b"content-length":
+            if request.length is not None:
+                raise HttpError(_INVALID + "invalid content length")
             request.length = _length(value)
         elif lower == b"transfer-encoding":
-            if value != b"chunked" or request.minor == 0:
-                raise HttpError(_INVALID + "unsupported transfer encoding")
-            if request.chunked:
+            if value != b"chunked" or request.minor == 0 or request.chunked:
                 raise HttpError(_INVALID + "unsupported transfer encoding")
             request.chunked = True
         elif lower == b"expect":
@@ -202,11 +205,12 @@ def parse_response(head: bytes) -> Response:
     headers = _read_block(b"GET / HTTP/1.1\r\n", block)
     response = Response(int(status), reason or b"", headers, minor=minor[0] - 0x30)
     response.keep_alive = response.minor == 1
-    _interpret_response(response)
+    interpret_response(response)
     return response
 
 
-def _interpret_response(response: Response) -> None:
+def interpret_response(response: Response) -> None:
+    """As ``interpret_request``, for what the origin room needs to know."""
     for name, value in response.headers:
         lower = name.lower()
         if lower == b"content-length":

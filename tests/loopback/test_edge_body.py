@@ -418,3 +418,29 @@ async def test_a_reset_is_told_to_the_owner() -> None:
         client.drop()
         await visit.told("lost")
         assert visit.events == ["lost"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_answer_to_a_body_that_is_here_and_broken_closes() -> None:
+    async with edge() as house:
+        house.answer = Visit.reply
+        client = await house.client()
+        client.send(CHUNKED + b"zz\r\n" + GET)
+        await client.expect(CLOSING + b"Content-Length: 3\r\n\r\nok\n")
+        await client.closed()
+        assert len(house.visits) == 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_after_the_end_a_body_flows_no_more() -> None:
+    async with edge() as house:
+        client = await house.client()
+        visit = await upload(house, client, post(10) + b"hello")
+        visit.reply()
+        visit.body.begin(visit)
+        visit.body.pause()
+        visit.body.resume()
+        visit.body.abandon()
+        await client.expect(CLOSING + b"Content-Length: 3\r\n\r\nok\n")
+        await client.closed()
+        assert visit.received == b"" and visit.events == []

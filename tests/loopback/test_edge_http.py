@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import pytest
 import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.task import deferLater
 
 from tests.support.edge import PLAIN, Visit, edge, keep
+from tests.support.waiting import until
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n"
@@ -554,3 +557,32 @@ async def test_an_owner_that_fails_is_logged() -> None:
         client.drop()
         await house.settled()
         assert "a bug" in house.stats.failures[0]
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_owner_that_fails_when_drained_costs_its_request() -> None:
+    class Owner:
+        told: ClassVar[list[str]] = []
+
+        def drained(self) -> None:
+            raise RuntimeError("a bug")
+
+        def lost(self) -> None:
+            self.told.append("lost")
+
+    async with edge(failures=1) as house:
+        house.answer = keep
+        client = await house.client(receive_buffer=4096)
+        client.send(GET)
+        responder = (await house.visit()).responder
+        responder.own(Owner())
+        responder.start(200, b"OK", [], None)
+        client.pause()
+        while not responder.congested:
+            responder.write(b"x" * 50_000)
+            responder.flush()
+            await deferLater(reactor, 0)
+        client.resume()
+        await until(lambda: client.lost, "the end")
+        assert Owner.told == ["lost"]
+        responder.own(Owner())

@@ -18,8 +18,10 @@ import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.defer import gatherResults
 from twisted.internet.error import CannotListenError
+from twisted.internet.protocol import Factory
 from twisted.internet.task import deferLater
 
+from pushpin_tw.edge.transport import EagerPort
 from pushpin_tw.errors import ConfigError
 from tests.support.edge import EdgeHouse, Visit, edge, keep
 from tests.support.rawclient import RawClient
@@ -307,3 +309,53 @@ async def test_after_the_stop_nobody_is_served() -> None:
         await within(house.listeners.stopService(), "the stop")
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(address)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_bug_at_the_door_does_not_close_it() -> None:
+    async with edge(failures=1) as house:
+        port = house.listeners._ports[0]
+        build, port.factory.buildProtocol = port.factory.buildProtocol, None
+        client = await house.client()
+        await client.closed()
+        port.factory.buildProtocol = build
+        client = await house.client()
+        client.send(GET)
+        await client.expect(OK)
+
+
+@pytest_twisted.ensureDeferred
+async def test_several_processes_may_share_a_port() -> None:
+    """Each binds for itself, and the kernel spreads the clients."""
+
+    class Door:
+        def open(self) -> bool:
+            return True
+
+    first = EagerPort(0, Factory(), "127.0.0.1", Door(), reactor)
+    first.reuse_port = True
+    first.startListening()
+    second = EagerPort(first.getHost().port, Factory(), "127.0.0.1", Door(), reactor)
+    second.reuse_port = True
+    second.startListening()
+    assert first.getHost() == second.getHost()
+    await first.stopListening()
+    await second.stopListening()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_socket_whose_backlog_is_full_is_in_use(directory: Path) -> None:
+    path = str(directory / "s")
+    with contextlib.ExitStack() as stack:
+        busy = stack.enter_context(socket.socket(socket.AF_UNIX))
+        busy.bind(path)
+        busy.listen(0)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                waiting = stack.enter_context(socket.socket(socket.AF_UNIX))
+                waiting.setblocking(False)
+                waiting.connect(path)
+        other = EdgeHouse(f"[runner]\nlocal_ports={path}\n")
+        with pytest.raises(CannotListenError):
+            other.listeners.startService()
+        await other.stop()

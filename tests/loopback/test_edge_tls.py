@@ -20,6 +20,7 @@ from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 from twisted.internet.task import deferLater
 from zope.interface import implementer
 
+from pushpin_tw.edge.certs import CertificateDirectory, make_context
 from tests.support.edge import EdgeHouse, Visit, edge, keep
 from tests.support.rawclient import RawClient
 from tests.support.waiting import until, within
@@ -207,8 +208,6 @@ async def test_versions(certs: Path, highest: int, version: str) -> None:
 
 
 def test_tls_1_1_is_refused() -> None:
-    from pushpin_tw.edge.certs import make_context
-
     server = SSL.Connection(make_context(), None)
     old = SSL.Context(SSL.TLS_METHOD)
     old.set_cipher_list(b"ALL:@SECLEVEL=0")
@@ -371,3 +370,32 @@ async def test_pipelined_requests_over_tls(certs: Path) -> None:
         client.send(GET * 1000)
         for _ in range(1000):
             assert (await client.read_response()).body == b"ok\n"
+
+
+# ---- what goes wrong ---------------------------------------------------------------------------------------
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_bug_while_choosing_refuses_and_is_logged(
+    certs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_pair(certs, "a.example")
+
+    def fail(*arguments: object) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(CertificateDirectory, "find", fail)
+    async with edge(ports=HTTPS, directory=str(certs.parents[1]), failures=1) as house:
+        assert "unrecognized name" in await alert(house, b"a.example")
+        assert "a bug" in house.stats.failures[0]
+
+
+def test_only_so_many_certificates_stay_loaded(certs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pushpin_tw.edge.certs.KEPT", 2)
+    for name in ("a", "b", "c"):
+        write_pair(certs, name)
+    directory = CertificateDirectory(str(certs), None)
+    first = directory.find("a", 1)
+    assert first is not None and directory.find("a", 1) is first
+    assert directory.find("b", 1) is not None and directory.find("c", 1) is not None
+    assert directory.find("a", 1) not in (None, first)

@@ -57,6 +57,8 @@ class Open:
     def exhausted(self) -> None:
         raise AssertionError
 
+    failed = exhausted
+
 
 class Pair:
     """A server's transport, and the other end as a plain socket."""

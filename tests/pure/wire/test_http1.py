@@ -9,16 +9,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pushpin_tw.errors import HttpError, WireError
+from pushpin_tw.wire.headers import HeaderList
 from pushpin_tw.wire.http1 import (
     check_partial_request,
     encode_chunk,
     encode_head,
     head_end,
+    interpret_request,
+    interpret_response,
     parse_request,
     parse_response,
     status_line,
 )
-from pushpin_tw.wire.message import Request
+from pushpin_tw.wire.message import Request, Response
 from tests.pure.splitting import bytewise, same_however_split
 
 LINE = b"GET / HTTP/1.1\r\n"
@@ -372,3 +375,24 @@ def test_what_is_written_is_read_back(pairs: list[tuple[bytes, bytes]]) -> None:
 
 def test_chunks() -> None:
     assert encode_chunk(b"x" * 26) == b"1a\r\n" + b"x" * 26 + b"\r\n"
+
+
+# ---- behind llhttp -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [(b"Content-Length", b"1"), (b"Content-Length", b"2")],
+        [(b"Content-Length", b"1"), (b"Transfer-Encoding", b"chunked")],
+        [(b"Transfer-Encoding", b"chunked"), (b"Transfer-Encoding", b"chunked")],
+        [(b"Transfer-Encoding", b"gzip")],
+        [(b"Content-Length", b"+1")],
+    ],
+)
+def test_ambiguous_framing_is_refused_even_if_the_parser_lets_it_pass(headers: HeaderList) -> None:
+    """Its strictness has varied with its versions; ours must not."""
+    with pytest.raises(HttpError):
+        interpret_request(Request(b"POST", b"/", 1, headers))
+    with pytest.raises(HttpError):
+        interpret_response(Response(200, b"OK", headers))
