@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
 import pytest_twisted
 
 from tests.support.origin import ScriptedOrigin
+from tests.support.running import refusing
 from tests.support.stage import Stage, Start
 
 
@@ -42,10 +42,9 @@ def start(request: pytest.FixtureRequest) -> Start:
 
 @pytest.fixture
 def down() -> Iterator[str]:
-    """A target at which nobody listens, nor can begin to."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        yield f"127.0.0.1:{taken.getsockname()[1]}"
+    """The target ``DOWN`` of the specification."""
+    with refusing() as target:
+        yield target
 
 
 @pytest_twisted.async_yield_fixture

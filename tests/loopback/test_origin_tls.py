@@ -7,10 +7,6 @@ from typing import Any
 
 import pytest
 import pytest_twisted
-from OpenSSL import SSL
-from twisted.internet import reactor, ssl
-from twisted.internet.protocol import Factory
-from twisted.protocols.tls import TLSMemoryBIOFactory
 
 from pushpin_tw.errors import OriginError, OriginUnreachable
 from pushpin_tw.origin.tls import ClientTls, server_name
@@ -19,42 +15,9 @@ from pushpin_tw.plugins.builtin import http_target
 from pushpin_tw.testing.origins import RecordingSink
 from tests.loopback.originpeer import RawPeer, fetched, request, target
 from tests.loopback.originstage import OriginStage
-from tests.support.certificates import Authority
+from tests.support.certificates import Authority, TlsServer
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
-
-
-class TlsServer:
-    """Wraps a peer in TLS and remembers the names it was asked for."""
-
-    def __init__(self, files: tuple[str, str], clients: str = "") -> None:
-        self.names: list[bytes | None] = []
-        self._context = SSL.Context(SSL.TLS_METHOD)
-        self._context.use_certificate_chain_file(files[0])
-        self._context.use_privatekey_file(files[1])
-        if clients:
-            self._context.load_verify_locations(clients)
-            self._context.set_verify(
-                SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, lambda *args: args[-1]
-            )
-        self._context.set_info_callback(self._informed)
-
-    def _informed(self, connection: SSL.Connection, where: int, result: int) -> None:
-        if where & SSL.SSL_CB_HANDSHAKE_DONE:
-            self.names.append(connection.get_servername())
-
-    def wrap(self, factory: Factory) -> TLSMemoryBIOFactory:
-        return TLSMemoryBIOFactory(_Fixed(self._context), False, factory, reactor)
-
-
-class _Fixed(ssl.ContextFactory):
-    isClient = False  # noqa: N815
-
-    def __init__(self, context: SSL.Context) -> None:
-        self._context = context
-
-    def getContext(self) -> SSL.Context:  # noqa: N802
-        return self._context
 
 
 @pytest.fixture

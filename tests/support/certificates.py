@@ -1,4 +1,4 @@
-"""A certificate authority of a test: keys and certificates that live as long as a temporary directory."""
+"""A certificate authority of a test, its certificates in a temporary directory, and servers that show one."""
 
 from __future__ import annotations
 
@@ -10,6 +10,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from OpenSSL import SSL
+from twisted.internet import reactor, ssl
+from twisted.internet.protocol import ServerFactory
+from twisted.protocols.tls import TLSMemoryBIOFactory
 
 
 class Authority:
@@ -67,3 +71,37 @@ def _general_name(name: str) -> x509.GeneralName:
         return x509.IPAddress(ip_address(name))
     except ValueError:
         return x509.DNSName(name)
+
+
+class TlsServer:
+    """Wraps a server in TLS and remembers the names it was asked for."""
+
+    def __init__(self, files: tuple[str, str], clients: str = "") -> None:
+        """``files`` are a certificate and its key; ``clients`` those whom clients' certificates are from."""
+        self.names: list[bytes | None] = []
+        self._context = SSL.Context(SSL.TLS_METHOD)
+        self._context.use_certificate_chain_file(files[0])
+        self._context.use_privatekey_file(files[1])
+        if clients:
+            self._context.load_verify_locations(clients)
+            self._context.set_verify(
+                SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, lambda *args: args[-1]
+            )
+        self._context.set_info_callback(self._informed)
+
+    def _informed(self, connection: SSL.Connection, where: int, result: int) -> None:
+        if where & SSL.SSL_CB_HANDSHAKE_DONE:
+            self.names.append(connection.get_servername())
+
+    def wrap(self, factory: ServerFactory) -> TLSMemoryBIOFactory:
+        return TLSMemoryBIOFactory(_Fixed(self._context), False, factory, reactor)
+
+
+class _Fixed(ssl.ContextFactory):
+    isClient = False  # noqa: N815
+
+    def __init__(self, context: SSL.Context) -> None:
+        self._context = context
+
+    def getContext(self) -> SSL.Context:  # noqa: N802
+        return self._context

@@ -57,6 +57,7 @@ class Asked:
     version: str
     headers: Pairs
     body: bytes
+    """When the origin is early: what has come of it, framing included."""
 
     def all(self, name: str) -> list[str]:
         """The values of a header."""
@@ -87,6 +88,7 @@ class OriginConnection(Protocol):
     def __init__(self, origin: ScriptedOrigin) -> None:
         self._origin = origin
         self._unread = bytearray()
+        self._early: Asked | None = None
         self._lost = False
         self._bell = Bell()
 
@@ -94,6 +96,9 @@ class OriginConnection(Protocol):
         self._origin.connections.add(self)
 
     def dataReceived(self, data: bytes) -> None:
+        if self._early is not None:
+            self._early.body += data
+            return
         self._unread += data
         while (asked := self._parse()) is not None:
             self._origin.asked(asked)
@@ -117,6 +122,11 @@ class OriginConnection(Protocol):
         line, *lines = bytes(self._unread[:end]).decode("latin-1").split("\r\n")
         method, target, version = line.split(" ")
         asked = Asked(self, method, target, version, parse_pairs(lines), b"")
+        if self._origin.early:
+            asked.body = bytes(self._unread[end + 4 :])
+            self._unread.clear()
+            self._early = asked
+            return asked
         if "chunked" in asked.all("Transfer-Encoding"):
             found = dechunk(self._unread, end + 4)
         else:
@@ -158,6 +168,8 @@ class ScriptedOrigin(Factory):
         self.requests: list[Asked] = []
         """Everything it was asked, in order, except on paths given to ``at``."""
         self.connections: set[OriginConnection] = set()
+        self.early = False
+        """Whether it answers at the head of a request, one request for each connection."""
         self._answers: deque[Answer] = deque()
         self._paths: dict[str, Answer] = {}
         self._port: Any = None

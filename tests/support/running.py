@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from tests.support.rawclient import Answer, RawClient
@@ -49,6 +50,16 @@ def config_text(*layers: Settings) -> str:
         lines.append(f"[{section}]")
         lines += [f"{key}={value}" for key, value in keys.items()]
     return "\n".join([*lines, ""])
+
+
+@contextmanager
+def refusing(host: str = "127.0.0.1") -> Iterator[str]:
+    """A target at which nobody listens, nor can begin to."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as taken:
+        taken.bind((host, 0))
+        port = taken.getsockname()[1]
+        yield f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def free_port() -> int:
