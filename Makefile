@@ -19,7 +19,8 @@ help: ## Say what can be made
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
 
 run: $(VENV)/.ready-run ## Start pushpin on port 7999 with etc/pushpin.conf (Ctrl-C stops it)
-	$(BIN)/twistd -n --pidfile= pushpin -c $(CONFIG)
+	@echo 'When it says "started": http://localhost:7999/'
+	$(BIN)/twistd -n --pidfile= pushpin --merge-output -c $(CONFIG)
 
 test: $(VENV)/.ready-test ## Lint, types, documentation and all tests with coverage
 	@$(MAKE) --no-print-directory --keep-going lint types docs pytest

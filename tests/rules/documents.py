@@ -32,6 +32,11 @@ class Row:
         """Whether the row does not say that what it names is without effect."""
         return not any(mark in self.cells[-1] for mark in ("|later|", "|ignored|"))
 
+    @property
+    def deprecated(self) -> bool:
+        """Whether the row says so."""
+        return self.cells[-1].startswith("Deprecated")
+
 
 @dataclass(frozen=True)
 class Block:

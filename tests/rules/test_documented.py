@@ -10,6 +10,8 @@ from functools import cache
 import pytest
 
 from pushpin_tw.config import Config, parse_config
+from pushpin_tw.options import Options, usage
+from pushpin_tw.publish.cli import main as publish
 from tests.rules.documents import DOCS, ROOT, Row, chapter, rows
 
 PACKAGE = ROOT / "pushpin_tw"
@@ -75,7 +77,7 @@ def test_every_key_stands_in_the_shipped_configuration(section: str) -> None:
     found = re.search(rf"^\[{section}\]$(.*?)(?=^\[|\Z)", text, re.M | re.S)
     assert found is not None
     shipped = set(re.findall(r"^#?\s*(\w+)\s*=", found[1], re.M))
-    told = {name for name, row in documented(section).items() if row.effect}
+    told = {name for name, row in documented(section).items() if row.effect and not row.deprecated}
     assert told - shipped == set()
     assert shipped - documented(section).keys() == set()
 
@@ -112,3 +114,36 @@ def test_limits_name_real_keys() -> None:
     for row in rows((DOCS / "reference" / "limits.rst").read_text()):
         for name in re.findall(r"``([a-z_]{4,})``", row.cells[1]):
             assert name in every, name
+
+
+# ---- commands ----------------------------------------------------------------------------------------------
+
+
+def told_options(title: str) -> set[str]:
+    """Options of a command, without their values."""
+    return {
+        name.split(" ")[0]
+        for row in rows(chapter("reference/command-line.rst", title))
+        for name in row.names
+        if name.startswith("-")
+    }
+
+
+def options_in(text: str) -> set[str]:
+    return set(re.findall(r"(?<![\w-])(--?[a-zA-Z][\w-]*)", text))
+
+
+def test_every_option_of_pushpin_is_documented() -> None:
+    assert told_options("pushpin") == options_in(usage())
+
+
+def test_twistd_takes_the_same_options() -> None:
+    alone = {"-h", "--help", "-v", "--version", "--check-config"}
+    listed = Options().getUsage(width=1000)
+    assert {name for name in told_options("pushpin") - alone if name not in listed} == set()
+
+
+def test_every_option_of_pushpin_publish_is_documented(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        publish(["--help"])
+    assert told_options("pushpin-publish") == options_in(capsys.readouterr().out)
