@@ -224,8 +224,7 @@ async def test_c089_cdn_loop(stage: Stage) -> None:
     assert request.all("CDN-Loop") == ['foo, bar;x="a,b", pushpin-x']
 
 
-# ---- bodies
--------------------------------------------------------------------------------------------------
+# ---- bodies -----------------------------------------------------------------------------------------------
 
 
 def post(length: int | str, body: bytes = b"") -> bytes:
@@ -368,8 +367,7 @@ async def test_normalised_targets(stage: Stage, sent: str, seen: str) -> None:
     assert (await asked(stage, get(target=sent))).target == seen
 
 
-# ---- further cases
-------------------------------------------------------------------------------------------
+# ---- further cases ----------------------------------------------------------------------------------------
 
 
 @case
