@@ -60,13 +60,13 @@ class Gateway:
         try:
             uri = request_uri(request, self._settings.accept_x_forwarded_protocol)
         except HttpError as error:
-            self._refuse(request, body, responder, error.status, error.text, None)
+            self._early(body, responder, error.status, error.text)
             return
         if get(request.headers, b"pushpin-check") is not None:
             self._refuse(request, body, responder, 200, answers.CHECK, uri)
             return
         if request.websocket and not _valid_handshake(request):
-            self._refuse(request, body, responder, 400, answers.NOT_WEBSOCKET, uri)
+            self._early(body, responder, 400, answers.NOT_WEBSOCKET)
             return
         route = self._route(request, uri)
         if route is None:
@@ -85,13 +85,18 @@ class Gateway:
                     return route
         return self.table.route(uri.host, uri.path, request.websocket, uri.secure)
 
-    def _refuse(
-        self, request: Request, body: Any, responder: Any, status: int, text: str, uri: Uri | None
-    ) -> None:
+    def _early(self, body: Any, responder: Any, status: int, text: str) -> None:
+        """An early error (proxy 8.2): not a request that was understood, so it is not logged as one."""
         if body is not None:
             body.abandon()
-        size = answers.answer(responder, status, text, websocket=request.websocket and status != 400)
-        if uri is not None and self.stats.wants_requests:
+        responder.persistent = False
+        answers.answer(responder, status, text)
+
+    def _refuse(self, request: Request, body: Any, responder: Any, status: int, text: str, uri: Uri) -> None:
+        if body is not None:
+            body.abandon()
+        size = answers.answer(responder, status, text, websocket=request.websocket)
+        if self.stats.wants_requests:
             self.stats.request_finished(_line(request, uri, "code", status, size))
 
     def _unavailable(self, request: Request, body: Any, responder: Any, uri: Uri, route: Route) -> None:
