@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pushpin_tw.config.listen import Listen, LocalListen, parse_listen
 from pushpin_tw.config.loglevel import LogLevels, parse_log_levels
-from pushpin_tw.config.reading import Config, parse_config
+from pushpin_tw.config.reading import Config, check_config, parse_config
 from pushpin_tw.config.sections import Global, Handler, Proxy, Runner, Tw
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "Proxy",
     "Runner",
     "Tw",
+    "check_config",
     "parse_config",
     "parse_listen",
     "parse_log_levels",

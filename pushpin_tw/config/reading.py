@@ -86,6 +86,19 @@ def parse_config(
 
     :raises ConfigError: with file, line, key and what was expected.
     """
+    config, problems = check_config(text, file, read_include, instance=instance)
+    if problems:
+        raise problems[0]
+    return config
+
+
+def check_config(
+    text: str, file: str, read_include: Callable[[str], str], *, instance: int | None = None
+) -> tuple[Config, list[ConfigError]]:
+    """The same, but with all wrong values at once; the configuration has defaults in their places.
+
+    :raises ConfigError: what the file says cannot be told apart, because a quote is not closed.
+    """
     directory = os.path.dirname(file) or "."
     main = parse_ini(text, file)
     documents = [main, *_included(main, directory, read_include)]
@@ -95,25 +108,26 @@ def parse_config(
         entries.update(document.entries)
     if ("runner", "rundir") in entries and not _scalar(entries, "global", "rundir"):
         warnings.append(RUNDIR_MOVED)
-    variables = _Variables(entries, instance)
-    handler = _section(Handler, "handler", entries, variables)
-    return Config(
+    reader = _Reader(entries, instance)
+    variables = reader.variables
+    config = Config(
         global_=dataclasses.replace(
-            _section(Global, "global", entries, variables),
+            reader.section(Global, "global"),
             libdir=variables.libdir,
             rundir=variables.rundir,
             ipc_prefix=variables.ipc_prefix,
             port_offset=variables.port_offset,
         ),
-        runner=_section(Runner, "runner", entries, variables),
-        proxy=_section(Proxy, "proxy", entries, variables),
-        handler=_finished(handler, entries, variables),
-        tw=_section(Tw, "tw", entries, variables),
+        runner=reader.section(Runner, "runner"),
+        proxy=reader.section(Proxy, "proxy"),
+        handler=reader.finished(reader.section(Handler, "handler")),
+        tw=reader.section(Tw, "tw"),
         file=file,
         directory=directory,
         instance=instance,
         warnings=tuple(warnings),
     )
+    return config, sorted(reader.problems, key=lambda problem: (problem.file != file, problem.line))
 
 
 def _included(main: Document, directory: str, read: Callable[[str], str]) -> Iterator[Document]:
@@ -158,63 +172,72 @@ def _scalar(entries: dict[tuple[str, str], Entry], section: str, key: str) -> st
 class _Variables:
     """What ``{libdir}``, ``{rundir}`` and ``{ipc_prefix}`` stand for, and the port offset (proxy 2.2)."""
 
-    def __init__(self, entries: dict[tuple[str, str], Entry], instance: int | None) -> None:
+    def __init__(self, entries: dict[tuple[str, str], Entry], instance: int | None, port_offset: int) -> None:
         default = Global()
+        self.port_offset = 0  # paths are expanded below, and have none
         self.libdir = _scalar(entries, "global", "libdir") or default.libdir
-        self.ipc_prefix = _scalar(entries, "global", "ipc_prefix")
-        if ("global", "ipc_prefix") not in entries:
-            self.ipc_prefix = default.ipc_prefix
+        self.ipc_prefix = default.ipc_prefix
         if instance is not None:
             self.ipc_prefix = f"p{instance}-"
+        elif ("global", "ipc_prefix") in entries:
+            self.ipc_prefix = _scalar(entries, "global", "ipc_prefix")
         self.rundir = ""
-        found = _scalar(entries, "global", "rundir") or _scalar(entries, "runner", "rundir")
-        self.rundir = self.expand(found or default.rundir)
-        self.port_offset = 0
-        offset = entries.get(("global", "port_offset"))
-        if offset is not None:
-            self.port_offset = _read(offset, kinds.integer(0, 65535), offset.items, default.port_offset)
-        if instance:
-            self.port_offset = 10 * instance
+        rundir = _scalar(entries, "global", "rundir") or _scalar(entries, "runner", "rundir")
+        self.rundir = self.expand(rundir or default.rundir)
+        self.port_offset = 10 * instance if instance else port_offset
 
     def expand(self, value: str) -> str:
         """``value`` with variables replaced, and the offset added to the port of each tcp endpoint."""
         for name in ("libdir", "rundir", "ipc_prefix"):
             value = value.replace("{" + name + "}", getattr(self, name))
-        offset = getattr(self, "port_offset", 0)
-        return _TCP.sub(lambda found: f"{found[1]}{int(found[2]) + offset}", value) if offset else value
+        if not self.port_offset:
+            return value
+        return _TCP.sub(lambda found: f"{found[1]}{int(found[2]) + self.port_offset}", value)
 
 
-def _section(
-    section: type[_Section], name: str, entries: dict[tuple[str, str], Entry], variables: _Variables
-) -> _Section:
-    values = {}
-    for field in dataclasses.fields(section):  # type: ignore[arg-type]
-        entry = entries.get((name, field.name))
-        if entry is not None:
-            items = tuple(variables.expand(item) for item in entry.items)
-            values[field.name] = _read(entry, field.metadata["kind"], items, field.default)
-    return section(**values)
+class _Reader:
+    """Reads sections and collects what is wrong with them."""
 
+    def __init__(self, entries: dict[tuple[str, str], Entry], instance: int | None) -> None:
+        self.problems: list[ConfigError] = []
+        self._entries = entries
+        field = next(field for field in dataclasses.fields(Global) if field.name == "port_offset")
+        entry = entries.get(("global", "port_offset"))
+        offset = self._read(entry, field, entry.items) if entry is not None else 0
+        self.problems.clear()  # it is read again with its section
+        self.variables = _Variables(entries, instance, offset)
 
-def _read(entry: Entry, kind: kinds.Kind, items: tuple[str, ...], default: Any) -> Any:
-    try:
-        return kind(items)
-    except kinds.Absent:
-        return default
-    except ValueError as error:
-        raise ConfigError(str(error), entry.file, entry.line, entry.key) from None
+    def section(self, section: type[_Section], name: str) -> _Section:
+        """All values of a section."""
+        values = {}
+        for field in dataclasses.fields(section):  # type: ignore[arg-type]
+            entry = self._entries.get((name, field.name))
+            if entry is not None:
+                items = tuple(self.variables.expand(item) for item in entry.items)
+                values[field.name] = self._read(entry, field, items)
+        return section(**values)
 
+    def _read(self, entry: Entry, field: dataclasses.Field[Any], items: tuple[str, ...]) -> Any:
+        try:
+            return field.metadata["kind"](items)
+        except kinds.Absent:
+            return field.default
+        except ValueError as error:
+            self._refuse(entry, str(error))
+            return field.default
 
-def _finished(handler: Handler, entries: dict[tuple[str, str], Entry], variables: _Variables) -> Handler:
-    """With the singular form appended to the list, and the offset added to the port."""
-    specs = handler.push_in_sub_specs
-    if handler.push_in_sub_spec:
-        specs += (handler.push_in_sub_spec,)
-    port = handler.push_in_http_port
-    if port:
-        port += variables.port_offset
-    if port > 65535:
-        entry = entries["handler", "push_in_http_port"]
-        message = f"expected a port that is at most 65535 with the offset of {variables.port_offset}"
-        raise ConfigError(message, entry.file, entry.line, entry.key)
-    return dataclasses.replace(handler, push_in_sub_specs=specs, push_in_http_port=port)
+    def _refuse(self, entry: Entry, message: str) -> None:
+        self.problems.append(ConfigError(message, entry.file, entry.line, entry.key))
+
+    def finished(self, handler: Handler) -> Handler:
+        """With the singular form appended to the list, and the offset added to the port."""
+        specs = handler.push_in_sub_specs
+        if handler.push_in_sub_spec:
+            specs += (handler.push_in_sub_spec,)
+        port, offset = handler.push_in_http_port, self.variables.port_offset
+        if port:
+            port += offset
+        if port > 65535:
+            entry = self._entries["handler", "push_in_http_port"]
+            self._refuse(entry, f"expected a port that is at most 65535 with the offset of {offset}")
+        return dataclasses.replace(handler, push_in_sub_specs=specs, push_in_http_port=port)

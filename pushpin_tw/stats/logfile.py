@@ -187,6 +187,14 @@ class Logs:
         self.voices = voices
         self._outputs = outputs
 
+    def open(self) -> None:
+        """Open all files.
+
+        :raises OSError: one cannot be opened.
+        """
+        for output in self._outputs:
+            output.open()
+
     def reopen(self) -> None:
         """Go on in new files where the old ones were moved."""
         for output in self._outputs:

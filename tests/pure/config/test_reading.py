@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from pushpin_tw.config import Config, Listen, LocalListen, LogLevels, parse_config, parse_listen
+from pushpin_tw.config import Config, Listen, LocalListen, LogLevels, check_config, parse_config, parse_listen
 from pushpin_tw.config.reading import RUNDIR_MOVED
 from pushpin_tw.config.sections import IGNORED, Global, Handler, Proxy, Runner, Tw
 from pushpin_tw.errors import ConfigError
@@ -97,7 +97,9 @@ def test_c068_local_ports() -> None:
         ("client_maxconn=0", "expected an integer from 1 to 2147483647, not 0"),
         ("client_maxconn=50,000", "expected an integer, not '50,000'"),
         ("log_level=x", "log level must be greater than or equal to 0"),
+        ("log_level=2,proxy:", "log level for service proxy must be greater than or equal to 0"),
         ("log_level=2,:1", "log level component name cannot be empty"),
+        ("local_ports=/s\\x00", "invalid local port: /s\0"),
     ],
 )
 def test_wrong_values_of_the_runner(line: str, message: str) -> None:
@@ -134,9 +136,27 @@ def test_wrong_values_of_the_others(section: str, line: str, message: str) -> No
     assert problem(f"[{section}]\n# comment\n{line}") == expected
 
 
+def test_times_may_have_fractions() -> None:
+    assert config("[tw]\nhead_timeout=0.25\norigin_idle_timeout=7").tw == Tw(
+        head_timeout=0.25, origin_idle_timeout=7.0
+    )
+
+
+def test_values_that_were_understood() -> None:
+    text = "[handler]\nstats_format=json\nprometheus_prefix=my_\n[runner]\nlocal_ports=/s"
+    found = config(text)
+    assert (found.handler.stats_format, found.handler.prometheus_prefix) == ("json", "my_")
+    assert str(found.runner.local_ports[0]) == "/s"
+
+
 def test_empty_numbers_and_choices_mean_the_default() -> None:
     text = "[handler]\nmessage_rate=\nmessage_wait=\nipc_file_mode=\nstats_format=\n[tw]\nhead_timeout=\n"
     assert (config(text).handler, config(text).tw) == (Handler(), Tw())
+
+
+def test_an_empty_scalar_is_a_value_where_text_is_expected() -> None:
+    assert config("[proxy]\nsig_iss=").proxy.sig_iss == ""
+    assert config("[global]\nipc_prefix=\nrundir=").global_ == Global(ipc_prefix="")
 
 
 def test_permissions_are_octal() -> None:
@@ -168,6 +188,18 @@ def test_prometheus_port_knows_no_offset(value: str, expected: object) -> None:
 
 def test_addresses_lose_their_brackets() -> None:
     assert config("[handler]\npush_in_http_addr=[::1]").handler.push_in_http_addr == "::1"
+
+
+def test_all_problems_at_once() -> None:
+    text = "[tw]\nhold_queue=x\n[runner]\nhttp_port=x,:1\n[global]\nport_offset=x\ninclude=i\n"
+    found, problems = check_config(text, "f", lambda path: "[proxy]\nworkers=x")
+    assert [(problem.file, problem.line, problem.key) for problem in problems] == [
+        ("f", 2, "hold_queue"),
+        ("f", 4, "http_port"),
+        ("f", 6, "port_offset"),
+        ("./i", 2, "workers"),
+    ]
+    assert (found.tw, found.proxy) == (Tw(), Proxy())
 
 
 # ---- variables and the port offset -------------------------------------------------------------------------
@@ -300,6 +332,11 @@ def test_c054_a_port_of_the_command_line_replaces_all_listeners() -> None:
     assert changed.runner.http_port == (Listen("0.0.0.0", 8206),)
     assert (changed.runner.https_ports, changed.runner.local_ports) == ((), ())
     assert changed.runner.log_level.of("proxy") == 1
+
+
+def test_without_overrides_nothing_changes() -> None:
+    found = config("[runner]\nhttps_ports=2")
+    assert found.overridden() == found
 
 
 def test_c058_no_listeners() -> None:

@@ -1,0 +1,7 @@
+"""Makes ``twistd pushpin -c pushpin.conf`` work."""
+
+from twisted.application.service import ServiceMaker
+
+pushpin = ServiceMaker(
+    "pushpin", "pushpin_tw.options", "Pushpin: a reverse proxy for realtime web services", "pushpin"
+)
