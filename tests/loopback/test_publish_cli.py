@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
-import ipaddress
 import json
 import os
 import socket
@@ -15,15 +13,11 @@ from typing import Any
 
 import pytest
 import zmq
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
 
 from pushpin_tw.publish import sending
 from pushpin_tw.publish.cli import main
 from pushpin_tw.wire.tnetstring import decode
+from tests.support.certificates import Authority
 
 PUBLISHED = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nPublished\n"
 
@@ -31,7 +25,7 @@ PUBLISHED = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nPublished\n"
 class Server:
     """Takes one connection, keeps what comes, answers, and stays connected."""
 
-    def __init__(self, answer: bytes, certificate: Path | None = None) -> None:
+    def __init__(self, answer: bytes, certificate: tuple[str, str] | None = None) -> None:
         self._listener: socket.socket = socket.create_server(("127.0.0.1", 0))
         self._listener.settimeout(10)
         self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
@@ -58,7 +52,7 @@ class Server:
         if self._certificate is None:
             return client
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(self._certificate)
+        context.load_cert_chain(*self._certificate)
         return context.wrap_socket(client, server_side=True, do_handshake_on_connect=False)
 
     def _complete(self) -> bool:
@@ -73,30 +67,6 @@ class Server:
     def join(self) -> None:
         self._thread.join(10)
         assert not self._thread.is_alive()
-
-
-def self_signed(directory: Path) -> Path:
-    """A certificate for 127.0.0.1 with its key, in one file."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
-    now = datetime.datetime.now(datetime.UTC)
-    day = datetime.timedelta(days=1)
-    certificate = (
-        x509.CertificateBuilder(
-            name, name, key.public_key(), x509.random_serial_number(), now - day, now + day
-        )
-        .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False
-        )
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), True)
-        .sign(key, hashes.SHA256())
-    )
-    path = directory / "certificate.pem"
-    path.write_bytes(
-        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        + certificate.public_bytes(Encoding.PEM)
-    )
-    return path
 
 
 @pytest.fixture
@@ -279,18 +249,16 @@ def test_version(capsys: pytest.CaptureFixture[str], option: str) -> None:
 def test_authentication(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, option: list[str], line: bytes
 ) -> None:
-    certificate = self_signed(tmp_path)
-    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
-    server = Server(PUBLISHED, certificate)
+    authority = Authority(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", authority.file)
+    server = Server(PUBLISHED, authority.certificate("127.0.0.1"))
     assert main(["--spec", f"https://{server.address}", *option, "ch", "x"]) == 0
     server.join()
     assert line in server.received.split(b"\r\n")
 
 
-def test_certificates_are_checked(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    server = Server(PUBLISHED, self_signed(tmp_path))
+def test_certificates_are_checked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    server = Server(PUBLISHED, Authority(tmp_path).certificate("127.0.0.1"))
     assert main(["--spec", f"https://{server.address}", "-B", "token", "ch", "x"]) == 1
     server.join()
     assert "certificate" in capsys.readouterr().err.lower()
