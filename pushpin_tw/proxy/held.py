@@ -17,6 +17,7 @@ from pushpin_tw.hold.base import HoldRoom
 from pushpin_tw.hold.response import ResponseHold
 from pushpin_tw.hold.stream import StreamHold
 from pushpin_tw.routing.route import Route
+from pushpin_tw.routing.uri import Uri
 from pushpin_tw.wire.headers import get_all, split_list, without
 from pushpin_tw.wire.message import Request, Response
 from pushpin_tw.wire.render import bodiless
@@ -41,6 +42,9 @@ class Acceptance:
     channels: tuple[str, ...]
     bucket: str
     debug: bool
+    uri: Uri
+    rerun: bool
+    """Whether a hold has run the request again."""
     retry: Retry | None
 
     def hold(self, responder: Any) -> None:
@@ -62,6 +66,7 @@ class Acceptance:
         )
         hold = ResponseHold(acceptor.room, responder, self.channels, self.bucket, template, self.retry)
         hold.begin(self.instruct.timeout)
+        self._tell()
 
     def hold_stream(self, responder: Any) -> None:
         """The head and the initial body are written: from here on the client listens."""
@@ -77,6 +82,14 @@ class Acceptance:
             return
         room = self.acceptor.room
         StreamHold(room, responder, self.channels, self.bucket, instruct.keep_alive).begin()
+        self._tell()
+
+    def _tell(self) -> None:
+        stats = self.acceptor.room.stats
+        if stats.wants_holds:
+            uri = str(self.uri)
+            for channel in self.channels:
+                stats.held(uri, channel, self.rerun)
 
     def _position_problem(self) -> str:
         """A stream with a position on a channel needs a link to catch up from (grip 10.5)."""
@@ -133,5 +146,7 @@ class Acceptor:
             channels,
             route.id if route.explicit_id else "",
             exchange.debug,
+            exchange.uri,
+            exchange.retry,
             exchange.kept_for_retry() if instruct.mode == "response" else None,
         )
