@@ -10,7 +10,7 @@ from pathlib import Path
 from benchmarks.load import FILES_KEPT_FREE, LoadProcesses
 from benchmarks.measures import MEASURES, Bench, Settings
 from benchmarks.origin import OriginProcess
-from benchmarks.process import busy_share, raise_file_limit
+from benchmarks.process import raise_file_limit, wait_for_quiet
 from benchmarks.report import Report, machine
 from benchmarks.servers import CLIENTS_MAX, SERVERS, NotStarted, Server
 
@@ -27,6 +27,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--holds", type=int, default=3000, help="new holds per round (%(default)s)")
     parser.add_argument(
         "--seconds", type=float, default=2.0, help="seconds per round of requests (%(default)s)"
+    )
+    parser.add_argument(
+        "--patience", type=float, default=20.0, help="seconds to wait for a quiet machine (%(default)s)"
     )
     parser.add_argument("--loads", type=int, default=1, help="load processes (%(default)s)")
     parser.add_argument(
@@ -81,7 +84,7 @@ def main() -> None:
             new_table, measure = MEASURES[name]
             table = new_table()
             for kind in kinds:
-                busy = busy_share()
+                busy = wait_for_quiet(OTHERS_MAX, options.patience)
                 _say(f"{name}: {kind.name}")
                 try:
                     measure(bench, kind, table)

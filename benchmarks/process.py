@@ -69,6 +69,15 @@ def busy_share() -> float:
     return 1 - (idle_now - idle) / max(total_now - total, 1)
 
 
+def wait_for_quiet(limit: float, patience: float) -> float:
+    """Wait until others use at most `limit` of the machine; returns what they used last."""
+    end = time.monotonic() + patience
+    busy = busy_share()
+    while busy > limit and time.monotonic() < end:
+        busy = busy_share()
+    return busy
+
+
 class Program:
     """A started server with all the processes that it started in turn (they share its session)."""
 
