@@ -1,6 +1,6 @@
 """Options of the ``pushpin`` command and of ``twistd pushpin`` (proxy 3.1).
 
-Called by ``command`` and by the twistd plugin.  Both kinds of options become the same ``Settings``.  Reads no
+Called by ``command`` and by ``tap``.  Both kinds of options become the same ``Settings``.  Reads no
 file: whether a configuration exists is for ``process`` to find out.
 """
 
@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from twisted.application.service import IService
 from twisted.python.usage import Options as TwistedOptions
 from twisted.python.usage import UsageError
 
@@ -169,10 +168,3 @@ class Options(TwistedOptions):
         :raises UsageError: twistd prints it and exits with 1.
         """
         self.settings = make_settings(dict(self))
-
-
-def makeService(options: Options) -> IService:
-    """What ``twistd pushpin`` runs."""
-    from pushpin_tw.process import twistd_program  # twistd asks for options without wanting the rest
-
-    return twistd_program(options.settings, options.parent or {})

@@ -119,16 +119,20 @@ class RoutesWatch(Service):
         except OSError:
             self._note("warn", f"unable to open routes file: {self._name}")
             return
-        self._parse(text, self._name, os.path.dirname(self._path))
+        count = self._parse(text, self._name, os.path.dirname(self._path))
+        self._note("info", f"routes loaded with {count} entries")
 
-    def _parse(self, text: str, file: str, directory: str) -> None:
-        """``file`` is how the log calls the text; ``directory`` is where ``file:`` keys are looked for."""
+    def _parse(self, text: str, file: str, directory: str) -> int:
+        """Use the routes in ``text``; how many there are.
+
+        ``file`` is how the log calls the text; ``directory`` is where ``file:`` keys are looked for.
+        """
         keys = KeySource(self._iss, self._key, _reader_in(directory), _reader_in(""))
         routes, warnings = parse_routes(text, file, self._types, keys)
         for warning in warnings:
             self._note("warn", warning)
         self._use(routes)
-        self._note("info", f"routes loaded with {len(routes)} entries")
+        return len(routes)
 
     def _watch(self) -> _Watcher:
         if inotify is not None and IReactorFDSet.providedBy(self._reactor):

@@ -40,6 +40,7 @@ LEVELS = {
     "options": 6,
     "process": 6,
     "command": 6,
+    "tap": 6,
 }
 PURE = 3
 # Rooms of level 5 meet the levels 3 and 4 through interfaces only.

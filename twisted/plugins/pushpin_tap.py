@@ -3,5 +3,5 @@
 from twisted.application.service import ServiceMaker
 
 pushpin = ServiceMaker(
-    "pushpin", "pushpin_tw.options", "Pushpin: a reverse proxy for realtime web services", "pushpin"
+    "pushpin", "pushpin_tw.tap", "Pushpin: a reverse proxy for realtime web services", "pushpin"
 )
