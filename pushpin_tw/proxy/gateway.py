@@ -21,10 +21,11 @@ from pushpin_tw.routing.route import Route, Target
 from pushpin_tw.routing.table import RouteTable
 from pushpin_tw.routing.uri import Uri, request_uri
 from pushpin_tw.wheel import WheelClock
-from pushpin_tw.wire.headers import get, get_all
+from pushpin_tw.wire.headers import get
 from pushpin_tw.wire.message import OriginRequest, Request
 
 _EVENTS = b"application/websocket-events"
+_LENGTHS = frozenset(map(len, (b"user-agent", b"referer", b"grip-last")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,19 +162,22 @@ def _valid_handshake(request: Request) -> bool:
 
 
 def _line(request: Request, uri: Uri, outcome: str, status: int, size: int) -> RequestLine:
-    headers = request.headers
-    last_ids = []
-    for value in get_all(headers, b"grip-last"):
-        name, _, parameter = value.decode("utf-8", "replace").partition(";")
-        last_ids.append((name.strip(), parameter.partition("=")[2].strip()))
-    return RequestLine(
-        method=request.method,
-        uri=str(uri),
-        peer=request.peer,
-        referer=(get(headers, b"referer") or b"").decode("utf-8", "replace"),
-        outcome=outcome,
-        status=status,
-        size=size,
-        user_agent=(get(headers, b"user-agent") or b"").decode("utf-8", "replace"),
-        last_ids=last_ids,
+    line = RequestLine(
+        method=request.method, uri=str(uri), peer=request.peer, outcome=outcome, status=status, size=size
     )
+    for name, value in request.headers:
+        # Every request is logged: most headers are passed over by the length of their names.
+        if len(name) in _LENGTHS:
+            _note(line, name.lower(), value)
+    return line
+
+
+def _note(line: RequestLine, name: bytes, value: bytes) -> None:
+    """Put a header into a line, if lines have a place for it; of several the first, but every Grip-Last."""
+    if name == b"user-agent" and not line.user_agent:
+        line.user_agent = value.decode("utf-8", "replace")
+    elif name == b"referer" and not line.referer:
+        line.referer = value.decode("utf-8", "replace")
+    elif name == b"grip-last":
+        channel, _, parameter = value.decode("utf-8", "replace").partition(";")
+        line.last_ids.append((channel.strip(), parameter.partition("=")[2].strip()))
