@@ -81,7 +81,7 @@ class OriginBlocked(OriginError):
 
 
 class OriginTimeout(OriginError):
-    """The origin was silent for too long."""
+    """The origin was silent for too long: the client is dropped without a word."""
 
 
 class LimitExceeded(PushpinError):

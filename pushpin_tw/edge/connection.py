@@ -42,6 +42,7 @@ class ClientConnection:
     """A client over plain TCP or a Unix socket."""
 
     __slots__ = (
+        "active",
         "buffer",
         "closing",
         "congested",
@@ -54,7 +55,6 @@ class ClientConnection:
         "talk",
         "transport",
         "watch",
-        "wrote",
     )
 
     def __init__(self, stage: Stage, watch: Watch, peer: str) -> None:
@@ -71,8 +71,8 @@ class ClientConnection:
         """The stage is starting requests from the buffer, further up the stack."""
         self.since = 0.0
         """When the request began or was last answered something; deliveries are noted late."""
-        self.wrote = False
-        """Something was delivered since the watch looked last."""
+        self.active = False
+        """Something was delivered, or came of a request's body, since the watch looked last."""
         self.congested = False
         self.reading = True
         self.ended = False

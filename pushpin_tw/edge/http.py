@@ -39,6 +39,7 @@ class HttpStage:
         """More bytes: of a head, of a body, or of requests that must wait for their turn."""
         talk: Responder | None = connection.talk
         if talk is not None and talk.body is not None and not talk.body.complete:
+            connection.active = True
             talk.body.received(data)
             return
         connection.buffer = connection.buffer + data if connection.buffer else data

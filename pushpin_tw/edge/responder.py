@@ -154,7 +154,7 @@ class Responder:
             return
         if self._pieces is not None:
             self.flush()
-        connection.wrote = True
+        connection.active = True
         connection.transport.write(data)
 
     def complete(self, data: bytes) -> None:

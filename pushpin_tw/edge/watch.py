@@ -65,7 +65,7 @@ class Deadlines:
 class Watch:
     """The clients, seen from above.
 
-    A connection has the attributes ``busy``, ``wrote`` and ``since`` (see ``edge.connection``) and the
+    A connection has the attributes ``busy``, ``active`` and ``since`` (see ``edge.connection``) and the
     methods ``close()``, ``drop()`` and ``cut()``.
     """
 
@@ -100,7 +100,7 @@ class Watch:
     def expired(self) -> None:
         """A round: who is being answered without having been sent anything for too long?
 
-        Writing only sets a flag, so that delivering to thousands does not ask for the time; a client is
+        Delivering only sets a flag, so that delivering to thousands does not ask for the time; a client is
         dropped at most one round late.
         """
         if not self.live:
@@ -108,8 +108,8 @@ class Watch:
         self._wheel.schedule(self, self._silence / ROUNDS)
         now = self._wheel.seconds()
         for connection in tuple(self.live):
-            if connection.wrote:
-                connection.wrote = False
+            if connection.active:
+                connection.active = False
                 connection.since = now
             elif connection.busy and now - connection.since >= self._silence:
                 connection.drop()

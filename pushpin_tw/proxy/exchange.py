@@ -12,7 +12,7 @@ from typing import Any, Concatenate, ParamSpec
 
 from zope.interface import implementer
 
-from pushpin_tw.errors import HttpError, InstructError, OriginError, OriginUnreachable
+from pushpin_tw.errors import HttpError, InstructError, OriginError, OriginTimeout, OriginUnreachable
 from pushpin_tw.grip.terms import MAX_BODY
 from pushpin_tw.interfaces import IBodySink, IOriginSink, IResponderOwner
 from pushpin_tw.proxy import answers
@@ -297,7 +297,10 @@ class Exchange:
     def failed(self, error: Exception) -> None:
         """No (more) answer: the next target, or an error."""
         self._call = None
-        if self.responder is not None and self.responder.started:
+        # After so long a silence there is nothing to say to the client either: its own limit, the same, is
+        # over (proxy 8.6).
+        started = self.responder is not None and self.responder.started
+        if started or isinstance(error, OriginTimeout):
             self._log("error")
             self._release().abort()
         elif isinstance(error, OriginUnreachable) and self._asked < len(self.route.targets):
