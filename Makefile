@@ -7,6 +7,8 @@ BIN    := $(VENV)/bin
 CONFIG ?= etc/pushpin.conf
 # Handed on to pytest and to the benchmarks, for instance: make pytest ARGS="-k routes -x"
 ARGS   ?=
+# Per cent of lines and branches that the whole test run must reach.
+COVERED := 95
 
 METADATA := setup.cfg pyproject.toml
 # The default editable hook hides twisted/plugins from twistd; compat puts the checkout on the path.
@@ -23,7 +25,7 @@ run: $(VENV)/.ready-run ## Start pushpin on port 7999 with etc/pushpin.conf (Ctr
 	$(BIN)/twistd -n --pidfile= pushpin --merge-output -c $(CONFIG)
 
 test: $(VENV)/.ready-test ## Lint, types, documentation and all tests with coverage
-	@$(MAKE) --no-print-directory --keep-going lint types docs pytest
+	@$(MAKE) --no-print-directory --keep-going lint types docs pytest ARGS='--cov-fail-under=$(COVERED) $(ARGS)'
 
 lint: $(VENV)/.ready-test ## Check style and layout (ruff)
 	$(BIN)/ruff check .
