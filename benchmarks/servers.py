@@ -81,13 +81,18 @@ class Server:
         """The bytes to send to the control port so that `contents` are published."""
         raise NotImplementedError
 
+    @classmethod
+    def _files_below(cls) -> str | None:
+        """The directory for configuration and sockets; None for the system's usual one."""
+        return None
+
     @property
     def address(self) -> tuple[str, int]:
         """Where clients connect."""
         return ("127.0.0.1", self.port)
 
     def __enter__(self) -> Server:
-        self._directory = Path(tempfile.mkdtemp(prefix="bench-"))
+        self._directory = Path(tempfile.mkdtemp(prefix="bench-", dir=self._files_below()))
         command = self._configure()
         root = Path(benchmarks.__file__).parent.parent
         self.program = Program(command, self._directory / "output", cwd=root)
@@ -214,6 +219,41 @@ class Pushpin(Server):
         return ["pushpin", "--merge-output", f"--config={self._write(sections)}"]
 
 
+class RootedPushpin(Pushpin):
+    """Another pushpin, in a folder of its own that is entered with chroot: the current release, where the
+    system packages an older one.  ``debootstrap --variant=minbase --include=pushpin sid DIR`` makes such a
+    folder."""
+
+    name = "pushpin-root"
+    _root: ClassVar[str] = os.environ.get("PUSHPIN_ROOT", "")
+
+    @classmethod
+    def missing(cls) -> str:
+        if not cls._root:
+            return "PUSHPIN_ROOT names no folder"
+        if os.geteuid():
+            return "chroot is for root"
+        found = Path(cls._root, "usr/bin/pushpin").exists()
+        return "" if found else f"no pushpin in {cls._root}"
+
+    @classmethod
+    def version(cls) -> str:
+        command = ["chroot", cls._root, "pushpin", "--version"]
+        return subprocess.run(command, capture_output=True, text=True, timeout=10).stdout.strip()
+
+    @classmethod
+    def _files_below(cls) -> str | None:
+        return f"{cls._root}/tmp"
+
+    def _configure(self) -> list[str]:
+        inside = f"/tmp/{self._directory.name}"
+        sections = self._sections()
+        sections["global"] |= {"include": "{libdir}/internal.conf", "rundir": inside}
+        sections["runner"] |= {"services": "connmgr,proxy,handler", "logdir": inside}
+        file = self._write(sections)
+        return ["chroot", self._root, "pushpin", "--merge-output", f"--config={inside}/{file.name}"]
+
+
 class Ours(Pushpin):
     """This program, from this checkout, on the interpreter that runs the benchmark."""
 
@@ -324,4 +364,4 @@ class Nchan(Server):
         return ["nginx", "-p", str(self._directory), "-c", str(file)]
 
 
-SERVERS: dict[str, type[Server]] = {kind.name: kind for kind in (Ours, Pushpin, Nchan)}
+SERVERS: dict[str, type[Server]] = {kind.name: kind for kind in (Ours, Pushpin, RootedPushpin, Nchan)}
