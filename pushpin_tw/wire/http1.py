@@ -25,7 +25,7 @@ _BEFORE_VERSION = re.compile(_TOKEN + rb" [^\x00-\x20\x7f]+ ")
 _PART_BEFORE_VERSION = re.compile(rb"(?:" + _TOKEN + rb"(?: [^\x00-\x20\x7f]*)?)?")
 _VERSIONS = (b"HTTP/1.0", b"HTTP/1.1")
 _VERSION_BEGINNINGS = {(version + b"\r")[:length] for version in _VERSIONS for length in range(10)}
-_STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([0-9]{3})(?: ([\t\x20-\x7e\x80-\xff]*))?")
+_STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: ([\t\x20-\x7e\x80-\xff]*))?")
 _FOLD = re.compile(rb"\n[ \t]")
 _DIGITS = re.compile(rb"[0-9]{1,18}")
 
@@ -229,6 +229,8 @@ def interpret_response(response: Response) -> None:
                 response.keep_alive = True
     if response.chunked and response.length is not None:
         raise HttpError("both content length and transfer encoding", 502)
+    if response.chunked and not response.minor:
+        response.keep_alive = False  # HTTP/1.0 knows no chunks: who else has read them? (RFC 9112, 6.1)
 
 
 def encode_head(first_line: bytes, headers: HeaderList | tuple[Header, ...], framing: bytes = b"") -> bytes:

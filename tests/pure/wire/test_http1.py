@@ -306,6 +306,9 @@ def test_status_lines(line: bytes, status: int, reason: bytes, minor: int) -> No
         (b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n", False),
         (b"HTTP/1.0 200 OK\r\n\r\n", False),
         (b"HTTP/1.0 200 OK\r\nConnection: Keep-Alive\r\n\r\n", True),
+        (b"HTTP/1.1 200 OK\r\nConnection: close\r\nConnection: keep-alive\r\n\r\n", False),
+        (b"HTTP/1.0 200 OK\r\nConnection: close\r\nConnection: keep-alive\r\n\r\n", False),
+        (b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n", False),
     ],
 )
 def test_persistence_of_an_origin(head: bytes, keep: bool) -> None:
@@ -322,6 +325,7 @@ def test_chunked_whatever_the_case() -> None:
         b"HTTP/2 200 OK\r\n\r\n",
         b"HTTP/1.1 20 OK\r\n\r\n",
         b"HTTP/1.1 2000 OK\r\n\r\n",
+        b"HTTP/1.1 099 OK\r\n\r\n",
         b"HTTP/1.1  200 OK\r\n\r\n",
         b"HTTP/1.1 200\tOK\r\n\r\n",
         b"HTTP/1.1 200 O\x00K\r\n\r\n",
