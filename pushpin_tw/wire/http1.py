@@ -204,13 +204,13 @@ def parse_response(head: bytes) -> Response:
     minor, status, reason = found.groups()
     headers = _read_block(b"GET / HTTP/1.1\r\n", block)
     response = Response(int(status), reason or b"", headers, minor=minor[0] - 0x30)
-    response.keep_alive = response.minor == 1
     interpret_response(response)
     return response
 
 
 def interpret_response(response: Response) -> None:
     """As ``interpret_request``, for what the origin room needs to know."""
+    options: list[bytes] = []
     for name, value in response.headers:
         lower = name.lower()
         if lower == b"content-length":
@@ -222,15 +222,14 @@ def interpret_response(response: Response) -> None:
                 raise HttpError("unsupported transfer encoding", 502)
             response.chunked = True
         elif lower == b"connection":
-            tokens = [token.strip() for token in value.lower().split(b",")]
-            if b"close" in tokens:
-                response.keep_alive = False
-            elif b"keep-alive" in tokens:
-                response.keep_alive = True
+            options += [token.strip() for token in value.lower().split(b",")]
     if response.chunked and response.length is not None:
         raise HttpError("both content length and transfer encoding", 502)
-    if response.chunked and not response.minor:
-        response.keep_alive = False  # HTTP/1.0 knows no chunks: who else has read them? (RFC 9112, 6.1)
+    if b"close" in options:
+        response.keep_alive = False
+    elif not response.minor:
+        # HTTP/1.0 knows no chunks: somebody on the way may have read them otherwise (RFC 9112, 6.1).
+        response.keep_alive = b"keep-alive" in options and not response.chunked
 
 
 def encode_head(first_line: bytes, headers: HeaderList | tuple[Header, ...], framing: bytes = b"") -> bytes:
