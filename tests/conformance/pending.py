@@ -20,3 +20,25 @@ PENDING: dict[int, str] = {
     104: FILTERS,
 }
 """Case number of the GRIP specification to the reason."""
+
+WEBSOCKET = "needs WebSocket"
+JSONP = "needs JSON-P"
+
+PROXY_PENDING: dict[int, str] = {
+    187: WEBSOCKET,
+    188: WEBSOCKET,
+    189: WEBSOCKET,
+    190: WEBSOCKET,
+    191: WEBSOCKET,
+    192: WEBSOCKET,
+    193: WEBSOCKET,
+    194: WEBSOCKET,
+    196: WEBSOCKET,
+    197: WEBSOCKET,
+    200: "needs SockJS",
+    207: WEBSOCKET,
+    210: "needs CORS headers on relayed responses",
+    227: JSONP,
+    231: JSONP,
+}
+"""Case number of the proxy specification to the reason."""

@@ -476,6 +476,14 @@ async def test_c198_only_what_is_asked_for(stage: Stage) -> None:
     await stage.proxy.logged(f"GET http://a.example:80/x -> {stage.origin.address} code=200 3")
 
 
+@case
+async def test_c206_a_plain_client_does_not_say_who_it_is(stage: Stage) -> None:
+    await stage.start(OK, proxy={"log_from": "true"})
+    client = await stage.ask("/", "X-Forwarded-For: 9.8.7.6", host="a.example")
+    await client.expect(OK)
+    await stage.proxy.logged(f"GET http://a.example/ -> {stage.origin.address} from=127.0.0.1 code=200 3")
+
+
 @pytest.mark.parametrize(
     ("headers", "words"),
     [

@@ -150,6 +150,8 @@ REFUSED = [
     ("C223", POST + b"Content-Length: 6\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nG"),
     ("C224", POST + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello"),
     ("C224-other-order", POST + b"Content-Length: 6\r\nContent-Length: 5\r\n\r\nhello"),
+    # Less ambiguous than the others, and refused all the same: no honest client sends both.
+    ("C209", POST + b"Transfer-Encoding: chunked\r\nContent-Length: 10\r\n\r\n3\r\nabc\r\n0\r\n\r\n"),
     ("C225-path", b"GET / HTTP/1.1\r\nHost: a.example/evil\r\n\r\n"),
     ("C225-user", b"GET / HTTP/1.1\r\nHost: u@b\r\n\r\n"),
     ("C225-empty", b"GET /a HTTP/1.1\r\nHost:\r\n\r\n"),

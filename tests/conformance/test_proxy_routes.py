@@ -111,7 +111,7 @@ BAD_LINES = [
 
 
 @case
-async def test_c003_c006_c047_bad_lines_among_good_ones(stage: Stage, tmp_path: Path) -> None:
+async def test_c003_c006_c047_c211_bad_lines_among_good_ones(stage: Stage, tmp_path: Path) -> None:
     bad = [line for line, _ in BAD_LINES]
     await use_file(stage, tmp_path, "good.example,header=X-R:good B", *bad, "late.example,header=X-R:late B")
     assert stage.proxy.lines() == [
