@@ -206,12 +206,16 @@ class ScriptedOrigin(Factory):
         self._paths[path] = answer
 
     def asked(self, asked: Asked) -> None:
-        """A request came."""
+        """A request came.  Who waits for it wakes when its answer was written."""
         answer = self._paths.get(asked.target)
-        if answer is None:
-            self.requests.append(asked)
-            self._bell.ring()
-            answer = self._answers.popleft() if len(self._answers) > 1 else self._answers[0]
+        if answer is not None:
+            self._answer(asked, answer)
+            return
+        self.requests.append(asked)
+        self._answer(asked, self._answers.popleft() if len(self._answers) > 1 else self._answers[0])
+        self._bell.ring()
+
+    def _answer(self, asked: Asked, answer: Answer) -> None:
         if not isinstance(answer, bytes):
             made = answer(asked)
             if inspect.iscoroutine(made):
