@@ -12,6 +12,7 @@ from tests.support.origin import hold, reply
 from tests.support.running import R, S
 from tests.support.stage import Stage
 
+pytestmark = pytest.mark.differs("1.36 reads clients and asks backends with other programs than 1.41")
 case = pytest_twisted.ensureDeferred
 OK = reply("Content-Type: text/plain", body=b"ok\n")
 GET = b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\n"
