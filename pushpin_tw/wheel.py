@@ -13,6 +13,8 @@ from typing import Any, Protocol
 
 TICK = 0.1
 """Seconds."""
+SLACK = 100
+"""Appointments that are void and may be kept nevertheless."""
 
 
 class WheelClock(Protocol):
@@ -44,6 +46,9 @@ class Wheel:
         self._on_error = on_error
         self._slots: dict[int, list[Waiting]] = {}
         self._ticks: list[int] = []
+        self._listed = 0  # in all slots: one for each that waits, and void ones
+        self.waiting = 0
+        """How many entries have an appointment."""
         self._call: Any = None
         self._call_tick = 0
 
@@ -54,29 +59,38 @@ class Wheel:
     def schedule(self, entry: Waiting, delay: float) -> None:
         """Let ``entry.expired()`` be called in ``delay`` seconds; replaces an earlier appointment."""
         tick = int((self._clock.seconds() + delay) / TICK) + 1
+        if not entry.due:
+            self.waiting += 1
         entry.due = tick
         if entry.slot and entry.slot <= tick:
             return  # found in its old slot, it is moved then
-        entry.slot = tick
-        slot = self._slots.get(tick)
-        if slot is None:
-            self._slots[tick] = [entry]
-            heapq.heappush(self._ticks, tick)
-            self._arm()
-        else:
-            slot.append(entry)
+        self._keep(entry, tick)
+        self._arm()
 
     def cancel(self, entry: Waiting) -> None:
-        """No appointment any more.  The wheel may hold a reference until the old time has come."""
-        entry.due = 0
+        """No appointment any more; harmless when there was none.
+
+        The wheel goes on referring to the entry for a while, but never to more of these than to such as wait,
+        apart from a few: requests are answered long before their timeouts, and thousands of them in a second
+        would be kept for a minute.
+        """
+        if entry.due:
+            entry.due = 0
+            self.waiting -= 1
+            if self._listed > 2 * self.waiting + SLACK:
+                self._sweep()
 
     def stop(self) -> None:
         """Forget everything."""
         if self._call is not None:
             self._call.cancel()
             self._call = None
+        for entries in self._slots.values():
+            for entry in entries:
+                entry.due = entry.slot = 0
         self._slots.clear()
         self._ticks.clear()
+        self._listed = self.waiting = 0
 
     def _arm(self) -> None:
         tick = self._ticks[0]
@@ -92,7 +106,9 @@ class Wheel:
         now = int(self._clock.seconds() / TICK + 1e-6)
         while self._ticks and self._ticks[0] <= now:
             tick = heapq.heappop(self._ticks)
-            for entry in self._slots.pop(tick):
+            entries = self._slots.pop(tick)
+            self._listed -= len(entries)
+            for entry in entries:
                 if entry.slot == tick:
                     self._visit(entry, now)
         if self._ticks:
@@ -103,19 +119,36 @@ class Wheel:
         if not entry.due:
             return
         if entry.due > now:
-            self._keep(entry)
+            self._keep(entry, entry.due)
             return
         entry.due = 0
+        self.waiting -= 1
         try:
             entry.expired()
         except Exception:
             self._on_error()
 
-    def _keep(self, entry: Waiting) -> None:
-        entry.slot = entry.due
-        slot = self._slots.get(entry.due)
+    def _keep(self, entry: Waiting, tick: int) -> None:
+        entry.slot = tick
+        self._listed += 1
+        slot = self._slots.get(tick)
         if slot is None:
-            self._slots[entry.due] = [entry]
-            heapq.heappush(self._ticks, entry.due)
+            self._slots[tick] = [entry]
+            heapq.heappush(self._ticks, tick)
         else:
             slot.append(entry)
+
+    def _sweep(self) -> None:
+        """Let go of void entries: half of all or more, so that each cancel pays for a few steps of this."""
+        kept: dict[int, list[Waiting]] = {}
+        self._listed = 0
+        for tick, entries in self._slots.items():
+            mine = dict.fromkeys(entry for entry in entries if entry.slot == tick)
+            for entry in mine:
+                if entry.due:
+                    kept.setdefault(tick, []).append(entry)
+                    self._listed += 1
+                else:
+                    entry.slot = 0
+        self._slots = kept
+        self._ticks = sorted(kept)

@@ -87,7 +87,7 @@ class ClientListeners:
 
     def stopService(self) -> Deferred[Any]:
         """Stop listening and drop all clients at once; fires when nothing is left of either."""
-        self.due = 0
+        self._services.wheel.cancel(self)
         ports, self._ports = self._ports, []
         self.addresses = []
         closing = [port.stopListening() or succeed(None) for port in ports]

@@ -123,6 +123,7 @@ class ControlConnection(Protocol):
     def _answer(self, body: bytes) -> None:
         response = self._server.answer(self._request, body)
         self._receive = self._discard
+        self._buffer.clear()
         self._transport.write(response.encode(self._request.version))
         self._transport.loseConnection()
 

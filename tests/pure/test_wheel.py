@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from pushpin_tw.wheel import TICK, Wheel
+import random
+import weakref
+
+from pushpin_tw.wheel import SLACK, TICK, Wheel
 from tests.pure.clock import Clock
 
 
 class Entry:
-    __slots__ = ("clock", "due", "fired", "slot")
+    __slots__ = ("__weakref__", "clock", "due", "fired", "slot")
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
@@ -150,3 +153,50 @@ def test_a_jump_of_the_clock_fires_all_that_is_due() -> None:
         wheel.schedule(entry, index + 1)
     clock.advance(60, step=60)
     assert all(len(entry.fired) == 1 for entry in entries)
+
+
+def test_cancelled_entries_are_let_go_long_before_their_time() -> None:
+    clock, wheel, _ = setup()
+    steady = [Entry(clock) for _ in range(10)]
+    for entry in steady:
+        wheel.schedule(entry, 55)
+    alive: weakref.WeakSet[Entry] = weakref.WeakSet()
+    for _ in range(50 * SLACK):
+        entry = Entry(clock)
+        alive.add(entry)
+        wheel.schedule(entry, 55)
+        wheel.cancel(entry)
+        clock.advance(0.001)
+        del entry
+        assert len(alive) <= SLACK + len(steady) + 1
+    assert wheel.waiting == len(steady)
+    clock.advance(60)
+    assert all(len(entry.fired) == 1 for entry in steady)
+
+
+def test_appointments_at_random_are_kept_as_in_a_plain_list() -> None:
+    dice = random.Random(4)
+    clock, wheel, _ = setup()
+    entries = [Entry(clock) for _ in range(30 * SLACK)]
+    expected: dict[int, float] = {}
+    for _ in range(300 * SLACK):
+        number = dice.randrange(len(entries))
+        if dice.random() < 0.6:
+            delay = dice.choice((0.5, 2, 5, 30, 60))
+            wheel.schedule(entries[number], delay)
+            expected[number] = clock.now + delay
+        else:
+            wheel.cancel(entries[number])
+            expected.pop(number, None)
+        if dice.random() < 0.01:
+            clock.advance(0.3)
+            for fired in [key for key in expected if entries[key].fired]:
+                assert -1e-6 < entries[fired].fired.pop() - expected[fired] <= TICK + 0.02
+                assert not entries[fired].fired
+                del expected[fired]
+            assert not any(at + TICK + 0.02 < clock.now for at in expected.values())
+            assert wheel.waiting == len(expected)
+    clock.advance(100)
+    assert {number for number, entry in enumerate(entries) if entry.fired} == set(expected)
+    assert wheel.waiting == 0
+    assert clock.calls == []
