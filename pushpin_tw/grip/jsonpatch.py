@@ -12,6 +12,10 @@ from collections.abc import Callable, Iterable
 
 from pushpin_tw.grip.scalars import load_document, to_int
 
+MAX_COPIED = 1_000_000
+"""Values, and characters of strings and names, that the ``copy`` operations of a patch may copy altogether.
+A document that is copied into itself a hundred times fits into no memory."""
+
 _ENCODE = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 _EXPONENT_FROM = 1e20
 _MISSING = object()
@@ -23,6 +27,16 @@ class _PatchError(Exception):
     """An operation cannot be done."""
 
 
+class _Document:
+    """What a patch is applied to."""
+
+    __slots__ = ("room", "root")
+
+    def __init__(self, root: object) -> None:
+        self.root = root
+        self.room = MAX_COPIED
+
+
 def apply_patch(document: bytes, operations: Iterable[object]) -> bytes:
     """``document``, a JSON object or array, after all ``operations``, compact and sorted, its line end kept.
 
@@ -30,58 +44,62 @@ def apply_patch(document: bytes, operations: Iterable[object]) -> bytes:
     The operations are not changed: all holds share them.
     """
     try:
-        root: list[object] = [load_document(document)]
+        patched = _Document(load_document(document))
         for operation in operations:
-            _apply(root, operation)
-        if not isinstance(root[0], dict | list):
+            _apply(patched, operation)
+        if not isinstance(patched.root, dict | list):
             return b""
-        text = _ENCODE(_canonical(root[0])).encode()
+        text = _ENCODE(_canonical(patched.root)).encode()
     except (_PatchError, ValueError, RecursionError):
         return b""
     return text + next((end for end in (b"\r\n", b"\n") if document.endswith(end)), b"")
 
 
-def _apply(root: list[object], operation: object) -> None:
+def _apply(document: _Document, operation: object) -> None:
     if not isinstance(operation, dict):
         raise _PatchError
     name = operation.get("op")
     perform = _OPERATIONS.get(name) if isinstance(name, str) else None
     if perform is None:
         raise _PatchError
-    perform(root, operation, _pointer(operation, "path"))
+    perform(document, operation, _pointer(operation, "path"))
 
 
-def _add(root: list[object], operation: dict[str, object], path: Tokens) -> None:
-    _set(root, path, copy.deepcopy(_value(operation)))
+def _add(document: _Document, operation: dict[str, object], path: Tokens) -> None:
+    _set(document, path, copy.deepcopy(_value(operation)))
 
 
-def _remove(root: list[object], operation: dict[str, object], path: Tokens) -> None:
-    _take(root, path)
+def _remove(document: _Document, operation: dict[str, object], path: Tokens) -> None:
+    _take(document, path)
 
 
-def _replace(root: list[object], operation: dict[str, object], path: Tokens) -> None:
+def _replace(document: _Document, operation: dict[str, object], path: Tokens) -> None:
     value = _value(operation)
-    _get(root, path)
-    _set(root, path, copy.deepcopy(value))
+    _get(document, path)
+    _set(document, path, copy.deepcopy(value))
 
 
-def _move(root: list[object], operation: dict[str, object], path: Tokens) -> None:
+def _move(document: _Document, operation: dict[str, object], path: Tokens) -> None:
     source = _pointer(operation, "from")
     if len(source) < len(path) and path[: len(source)] == source:
         raise _PatchError
-    _set(root, path, _take(root, source))
+    _set(document, path, _take(document, source))
 
 
-def _copy(root: list[object], operation: dict[str, object], path: Tokens) -> None:
-    _set(root, path, copy.deepcopy(_get(root, _pointer(operation, "from"))))
+def _copy(document: _Document, operation: dict[str, object], path: Tokens) -> None:
+    value = _get(document, _pointer(operation, "from"))
+    document.room -= _weight(value)
+    if document.room < 0:
+        raise _PatchError
+    _set(document, path, copy.deepcopy(value))
 
 
-def _test(root: list[object], operation: dict[str, object], path: Tokens) -> None:
-    if not _equal(_get(root, path), _value(operation)):
+def _test(document: _Document, operation: dict[str, object], path: Tokens) -> None:
+    if not _equal(_get(document, path), _value(operation)):
         raise _PatchError
 
 
-_OPERATIONS: dict[str, Callable[[list[object], dict[str, object], Tokens], None]] = {
+_OPERATIONS: dict[str, Callable[[_Document, dict[str, object], Tokens], None]] = {
     "add": _add,
     "remove": _remove,
     "replace": _replace,
@@ -96,6 +114,15 @@ def _value(operation: dict[str, object]) -> object:
     if value is _MISSING:
         raise _PatchError
     return value
+
+
+def _weight(value: object) -> int:
+    """What counts towards ``MAX_COPIED``."""
+    if isinstance(value, dict):
+        return 1 + sum(len(name) + _weight(member) for name, member in value.items())
+    if isinstance(value, list):
+        return 1 + sum(map(_weight, value))
+    return 1 + len(value) if isinstance(value, str) else 1
 
 
 def _pointer(operation: dict[str, object], key: str) -> Tokens:
@@ -118,8 +145,8 @@ def _index(array: list[object], token: str) -> int:
     return int(token)
 
 
-def _get(root: list[object], path: Tokens) -> object:
-    value = root[0]
+def _get(document: _Document, path: Tokens) -> object:
+    value = document.root
     for token in path:
         if isinstance(value, dict) and token in value:
             value = value[token]
@@ -130,11 +157,11 @@ def _get(root: list[object], path: Tokens) -> object:
     return value
 
 
-def _set(root: list[object], path: Tokens, value: object) -> None:
+def _set(document: _Document, path: Tokens, value: object) -> None:
     if not path:
-        root[0] = value
+        document.root = value
         return
-    parent, last = _get(root, path[:-1]), path[-1]
+    parent, last = _get(document, path[:-1]), path[-1]
     if isinstance(parent, dict):
         parent[last] = value
     elif not isinstance(parent, list):
@@ -145,10 +172,10 @@ def _set(root: list[object], path: Tokens, value: object) -> None:
         parent[_index(parent, last)] = value
 
 
-def _take(root: list[object], path: Tokens) -> object:
+def _take(document: _Document, path: Tokens) -> object:
     if not path:
         raise _PatchError
-    parent, last = _get(root, path[:-1]), path[-1]
+    parent, last = _get(document, path[:-1]), path[-1]
     if isinstance(parent, dict) and last in parent:
         return parent.pop(last)
     if isinstance(parent, list):

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pushpin_tw.grip.jsonpatch import apply_patch
+from pushpin_tw.grip.jsonpatch import MAX_COPIED, apply_patch
 
 
 def op(name: str, path: str, **fields: object) -> dict[str, object]:
@@ -141,6 +141,19 @@ def test_what_is_nested_too_deeply_is_empty() -> None:
     assert apply_patch(b"{}", [op("add", "/a", value=deep)]) == b""
     while isinstance(deep, list):  # taken apart gently: the interpreter's own way is recursive
         deep = deep.pop()
+
+
+def test_a_document_copied_into_itself_again_and_again_is_empty() -> None:
+    doubling = [op("copy", "/" + "ab"[number % 2], from_="/") for number in range(200)]
+    assert apply_patch(b'{"a":1,"b":2}', doubling) == b""
+    assert len(apply_patch(b'{"a":1,"b":2}', doubling[:20])) == 343873
+
+
+def test_copies_of_something_large_have_a_limit_together() -> None:
+    document = json.dumps({"a": "x" * (MAX_COPIED // 4), "b": []}).encode()
+    copies = [op("copy", "/b/-", from_="/a")] * 4
+    assert len(apply_patch(document, copies[:3])) > MAX_COPIED
+    assert apply_patch(document, copies) == b""
 
 
 SCALARS = (
