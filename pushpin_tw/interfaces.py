@@ -190,7 +190,7 @@ class IHold(Interface):
     bucket = Attribute("The name of its rate limiter's bucket: an explicit route id, or ''.")
 
     def deliver(data, parts):  # type: ignore[no-untyped-def]
-        """Ready bytes: ``data`` is what ``parts``, the items one by one, are when joined."""
+        """Ready bytes, never none: ``data`` is what ``parts``, the items one by one, are when joined."""
 
     def act(action):  # type: ignore[no-untyped-def]
         """An item without bytes: 'hint', 'close' or 'refresh'."""

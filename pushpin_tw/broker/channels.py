@@ -34,15 +34,19 @@ class Group:
         self._snapshot = None
 
     def remove(self, hold: Any) -> None:
-        """Let ``hold`` leave; harmless when it is not here."""
-        if self.members.pop(hold, self) is None:
-            self._snapshot = None
+        """Let ``hold``, a member, leave."""
+        del self.members[hold]
+        self._snapshot = None
 
     def snapshot(self) -> tuple[Any, ...]:
         """The members at this moment, in the order they came; the same object while nothing changes."""
         if self._snapshot is None:
             self._snapshot = tuple(self.members)
         return self._snapshot
+
+    def unchanged(self, snapshot: tuple[Any, ...]) -> bool:
+        """Whether nobody has come or gone since ``snapshot`` was taken."""
+        return self._snapshot is snapshot
 
 
 class Channel:

@@ -48,11 +48,12 @@ class Batch:
         self.parts: list[bytes] = []
 
     def encode(self) -> None:
-        """Make the bytes, once, when the first recipient's turn comes."""
-        group = self.group
+        """Make the bytes, once, when the first recipient's turn comes; empty content has none."""
+        kind, form = self.group.kind, self.group.form
         if self.action == "send":
-            self.parts = [parcel.encoded(group.kind, group.form) for parcel in self.parcels]
-            self.data = self.parts[0] if len(self.parts) == 1 else b"".join(self.parts)
+            encoded = [parcel.encoded(kind, form) for parcel in self.parcels]
+            self.parts = [data for data in encoded if data]
+            self.data = b"".join(self.parts)
 
 
 class Bucket:
@@ -77,12 +78,12 @@ class Fanout:
         block: int = -1,
     ) -> None:
         """``later(seconds, call)`` schedules a turn; ``hwm`` is the number of deliveries that may wait in a
-        bucket and ``block`` the bytes that count as one, both unlimited below 1."""
+        bucket and ``block`` the bytes that count as one where the rate is limited, both unlimited below 1."""
         self._pace = pace
         self._later = later
         self._stats = stats
         self._hwm = hwm
-        self._block = block
+        self._block = block if pace.limited else -1
         self._buckets: dict[str, Bucket] = {}
         self._running = False
         self._first = False
@@ -132,6 +133,8 @@ class Fanout:
         batch = Batch(group, parcel, action, weight, self._run)
         if self._hwm > 0:
             self._trim(batch, bucket)
+            if not batch.targets:
+                return
         if group.kind == STREAM and parcel.item.http_stream is not None and action == "send":
             batch.size = len(parcel.item.http_stream.content)
         group.pending = batch
@@ -144,7 +147,7 @@ class Fanout:
         if excess > 0:
             batch.targets = batch.targets[:room]
             self._stats.count("deliveries-dropped-hwm", excess)
-            self._stats.note("warn", f"exceeded publish hwm ({self._hwm}), dropping message")
+            self._stats.note("warn", f"exceeded publish hwm ({self._hwm}), dropping message", "handler")
 
     def _turn(self) -> None:
         try:
@@ -192,8 +195,12 @@ class Fanout:
             if end == len(batch.targets):
                 bucket.batches.popleft()
             bucket.waiting -= end - start
-            budget -= (end - start) * batch.weight
-            self._deliver(batch, batch.targets[start:end])
+            targets = batch.targets[start:end]
+            if not group.unchanged(batch.targets):
+                # Who has gone by its turn costs nothing (grip 15).
+                targets = tuple(hold for hold in targets if hold in group.members)
+            budget -= len(targets) * batch.weight
+            self._deliver(batch, targets)
         return budget
 
     def _encode(self, batch: Batch) -> bool:
@@ -207,6 +214,8 @@ class Fanout:
     def _deliver(self, batch: Batch, targets: tuple[Any, ...]) -> None:
         if batch.action == "send":
             data, parts = batch.data, batch.parts
+            if not data:
+                return
             for hold in targets:
                 try:
                     hold.deliver(data, parts)

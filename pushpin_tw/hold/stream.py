@@ -53,9 +53,9 @@ class StreamHold(Hold):
         self._arm()
 
     def deliver(self, data: bytes, parts: Sequence[bytes]) -> None:
-        """Write at once, or queue for a client who is slow; empty content writes nothing."""
+        """Write at once, or queue for a client who is slow."""
         responder = self.responder
-        if responder is None or not data:
+        if responder is None:
             return
         if self._queue is None and not responder.congested:
             responder.deliver(data)
@@ -83,18 +83,19 @@ class StreamHold(Hold):
         queue = self._queue
         while queue and not responder.congested:
             responder.deliver(queue.popleft())
-        if not queue and not responder.congested:
+        if not queue and not responder.congested and self.responder is not None:
             self._queue = None
             self._arm()
 
     def act(self, action: str) -> None:
         """``close`` ends the response; the others mean nothing without a next link (grip 9.2)."""
         if action == "close":
-            responder = self.leave()
+            responder = self.responder
             if responder is not None:
                 for part in self._queue or ():
                     responder.deliver(part)
                 responder.finish()
+                self.leave()
 
     # ---- keep-alive (grip 9.3) -----------------------------------------------------------------------------
 

@@ -26,8 +26,8 @@ class Stats:
     def count(self, name: str, n: int = 1, route: str = "") -> None:
         self.counts[name] = self.counts.get(name, 0) + n
 
-    def note(self, level: str, text: str) -> None:
-        self.told.append((level, text))
+    def note(self, level: str, text: str, service: str = "proxy") -> None:
+        self.told.append((level, service, text))
 
     def published(self, channel: str, receivers: int) -> None:
         self.told.append(("published", channel, receivers))
@@ -348,7 +348,8 @@ def test_grip_205_what_exceeds_the_high_water_mark_is_dropped_and_told() -> None
     world.settle()
     assert b"".join(hold.got) == b"".join(b"%d " % n for n in range(12))
     assert world.stats.counts["deliveries-dropped-hwm"] == 8
-    assert any(told[0] == "warn" for told in world.stats.told)
+    warning = ("warn", "handler", "exceeded publish hwm (12), dropping message")
+    assert world.stats.told.count(warning) == 8
 
 
 def test_grip_206_deliveries_are_counted_not_items() -> None:

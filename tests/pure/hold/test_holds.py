@@ -126,8 +126,8 @@ def test_a_stream_writes_what_it_is_given() -> None:
     scene, client = Scene(), Client()
     hold = scene.stream(client)
     hold.deliver(b"ab", [b"a", b"b"])
-    hold.deliver(b"", [b""])
-    assert client.script == [b"ab"]
+    hold.deliver(b"c", [b"c"])
+    assert client.script == [b"ab", b"c"]
 
 
 def test_a_stream_subscribes_when_the_initial_body_is_taken() -> None:
