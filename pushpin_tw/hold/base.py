@@ -52,10 +52,14 @@ class Hold:
         self.slot = 0
 
     def subscribe(self) -> None:
-        """Join all channels."""
+        """Join all channels; when that fails, none, and the hold is over."""
         broker = self.room.broker
-        for name in self.channels:
-            broker.subscribe(self, name)
+        try:
+            for name in self.channels:
+                broker.subscribe(self, name)
+        except Exception:
+            self.leave()
+            raise
 
     def leave(self) -> Any:
         """End this hold: no channel, no timer, no way back any more; returns the responder, or None when the
@@ -63,10 +67,10 @@ class Hold:
         responder, self.responder = self.responder, None
         if responder is None:
             return None
+        self.room.wheel.cancel(self)
         broker = self.room.broker
         for name in self.channels:
             broker.unsubscribe(self, name)
-        self.room.wheel.cancel(self)
         return responder
 
     def lost(self) -> None:

@@ -32,7 +32,8 @@ class ResponseHold(Hold):
         template: Template,
         retry: Any,
     ) -> None:
-        """``retry`` is handed to ``IRefetch.rerun`` when the origin must be asked again."""
+        """``retry`` is handed to ``IRefetch.rerun`` when the origin must be asked again; None when it cannot
+        be, because it has answered before the request was complete."""
         super().__init__(room, responder, channels, bucket)
         self.form = template
         self.retry = retry
@@ -43,21 +44,25 @@ class ResponseHold(Hold):
         self.subscribe()
         self.room.wheel.schedule(self, timeout)
 
+    # Whatever answers the client comes before leave(): if it fails, abort() still finds the responder.
+
     def deliver(self, data: bytes, parts: Sequence[bytes]) -> None:
         """The answer."""
-        responder = self.leave()
-        if responder is not None:
-            responder.complete(data)
+        if self.responder is not None:
+            self.responder.complete(data)
+            self.leave()
 
     def act(self, action: str) -> None:
         """``hint`` asks the origin again; ``close`` and ``refresh`` mean nothing here (grip 12.3)."""
-        if action == "hint":
-            responder = self.leave()
-            if responder is not None:
-                self.room.refetch.rerun(self.retry, responder)
+        if action == "hint" and self.responder is not None:
+            if self.retry is None:
+                self.on_time()  # the client asks again itself
+                return
+            self.room.refetch.rerun(self.retry, self.responder)
+            self.leave()
 
     def on_time(self) -> None:
         """Nothing was published: the response that the origin gave for this."""
-        responder = self.leave()
-        if responder is not None:
-            responder.complete(self.form.timeout())
+        if self.responder is not None:
+            self.responder.complete(self.form.timeout())
+            self.leave()

@@ -125,7 +125,10 @@ async def test_a_fault_while_publishing(
     assert all("Injected" in text and "Traceback" in text for text in found)
     for client in stage._clients:
         client.drop()
-    await stage.proxy.held("c", 0) if owner is not Hold else None
+    if owner is Hold:
+        # A poll that was answered and could not leave goes with the next item.
+        await stage.proxy.publish("c", {R: {"body": "nobody hears this"}})
+    await stage.proxy.held("c", 0)
     await works_again(stage)
     tracebacks(stage)
 
