@@ -9,6 +9,7 @@ from typing import Any
 
 from pushpin_tw.errors import GripError, OriginBlocked, OriginError, OriginUnreachable
 from pushpin_tw.grip.status import default_reason
+from pushpin_tw.wire.render import bodiless
 
 ORIGIN_FAILED = "Error while proxying to origin."
 REQUEST_TOO_LARGE = "Request too large to accept GRIP instruct."
@@ -22,16 +23,24 @@ CHECK = "pushpin_tw, a Pushpin on Twisted. Distributed under the Apache License,
 _PLAIN = [(b"Content-Type", b"text/plain")]
 
 
-def answer(responder: Any, status: int, text: str, websocket: bool = False) -> int:
-    """Send a short text and its line end; returns the size of the body.
+def answer(responder: Any, status: int, text: str, websocket: bool = False) -> None:
+    """Send a short text and its line end.
 
     An answer to a WebSocket handshake has no Content-Type and closes the connection.
     """
-    body = text.encode() + b"\n"
     if websocket:
         responder.persistent = False
-    responder.respond(status, default_reason(status), [] if websocket else _PLAIN, body)
-    return len(body)
+    responder.respond(status, default_reason(status), [] if websocket else _PLAIN, text.encode() + b"\n")
+
+
+def text_size(responder: Any, text: str) -> int:
+    """Bytes of body that ``answer`` sends."""
+    return 0 if responder.head_only else len(text.encode()) + 1
+
+
+def body_size(responder: Any, status: int, body: bytes) -> int:
+    """Bytes of ``body`` that a whole response of this status sends."""
+    return 0 if responder.head_only or bodiless(status) else len(body)
 
 
 def origin_error_text(error: Exception, targets: list[str], debug: bool) -> str:

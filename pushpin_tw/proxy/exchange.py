@@ -34,9 +34,14 @@ P = ParamSpec("P")
 def guarded(
     method: Callable[Concatenate[Exchange, P], None],
 ) -> Callable[Concatenate[Exchange, P], None]:
-    """A bug in here costs this exchange, nothing else."""
+    """A bug in here costs this exchange, nothing else; once that is over it hears nothing any more.
+
+    An origin of this process may answer within ``fetch``, when it cannot be told yet that nobody listens.
+    """
 
     def call(self: Exchange, /, *args: P.args, **kwargs: P.kwargs) -> None:
+        if self.responder is None:
+            return
         try:
             method(self, *args, **kwargs)
         except Exception:
@@ -69,10 +74,9 @@ class Exchange:
         "_body_done",
         "_call",
         "_gathered",
-        "_gathered_size",
         "_kept",
+        "_logged",
         "_received",
-        "_replayable",
         "_response",
         "_streaming",
         "gateway",
@@ -81,7 +85,6 @@ class Exchange:
         "responder",
         "retry",
         "route",
-        "size",
         "target",
         "uri",
     )
@@ -97,19 +100,19 @@ class Exchange:
         self.target: Target | None = None
         self.retry = False
         self.last_ids: tuple[tuple[str, str], ...] = ()
-        self.size = 0
         self._body = body
+        """Where the request's body comes from; None when there is none, or the rest is not wanted."""
         self._body_done = body is None
         self._kept = bytearray()
         self._received = 0
-        self._replayable = True
         self._asked = 0
         self._call: Any = None
         self._response: Response | None = None
-        self._gathered: list[bytes] | None = None
-        self._gathered_size = 0
+        self._gathered: bytearray | None = None
         self._streaming: Acceptance | None = None
+        self._logged = False
 
+    @guarded
     def start(self) -> None:
         """Ask the first target, as soon as enough of the body is here."""
         self.responder.own(self)
@@ -118,6 +121,7 @@ class Exchange:
         else:
             self._body.begin(self)
 
+    @guarded
     def resume_with(self, body: bytes, last_ids: tuple[tuple[str, str], ...]) -> None:
         """Start with a body that was kept: the request is run again."""
         self.retry = True
@@ -133,17 +137,25 @@ class Exchange:
     def body_received(self, data: bytes) -> None:
         """Keep what may be needed again, pass on what an origin waits for."""
         self._received += len(data)
-        if self._replayable:
+        if self._call is None or self._replayable:
             self._kept += data
+        else:
+            self._kept.clear()
         if self._call is not None:
             self._call.write(data)
-            if self._received > MAX_REQUEST_BODY:
-                self._replayable = False
-                self._kept = bytearray()
             if self._call is not None and self._call.congested:
-                self._body.pause()
+                self._pause_body()
         elif not self._asked and self._received >= PREFETCH:
             self._ask()
+
+    @property
+    def _replayable(self) -> bool:
+        """Whether what has come of the body is kept for failover, holds and re-runs."""
+        return self._received <= MAX_REQUEST_BODY
+
+    def _pause_body(self) -> None:
+        if self._body is not None:
+            self._body.pause()
 
     @guarded
     def body_finished(self) -> None:
@@ -178,17 +190,25 @@ class Exchange:
         self._call = call
         if self._response is not None:
             self.settled()
-        kept = bytes(self._kept)
-        if kept:
+        self._repeat(call)
+
+    def _repeat(self, call: Any) -> None:
+        """Tell the origin what has come of the body so far."""
+        if self._kept:
+            kept = bytes(self._kept)
+            if not self._replayable:
+                self._kept.clear()
             call.write(kept)
-            if self._received > MAX_REQUEST_BODY:
-                self._replayable = False
-                self._kept = bytearray()
+        if self._call is not call:
+            return  # it has answered meanwhile, or the next target was asked
         if self._body_done:
             call.finish()
         elif call.congested:
-            self._body.pause()
+            self._pause_body()
+        elif self._asked > 1 and self._body is not None:
+            self._body.resume()  # the target before may have been too slow
 
+    @guarded
     def origin_drained(self) -> None:
         """The origin takes more of the body."""
         if self._body is not None and not self._body_done:
@@ -204,59 +224,54 @@ class Exchange:
         decision = decide(
             response,
             grip=not self.route.no_grip,
-            replayable=self._replayable and self._received <= MAX_REQUEST_BODY,
+            replayable=self._replayable and (self.request.length or 0) <= MAX_REQUEST_BODY,
         )
         if decision is Decision.GATHER:
-            self._gathered = []
+            self._gathered = bytearray()
         elif decision is Decision.TOO_LARGE:
-            self._stop_call()
             self._finish_with(400, answers.REQUEST_TOO_LARGE)
         else:
             self.responder.start(response.status, response.reason, relayed_headers(response), response.length)
 
     def _abandon_body(self) -> None:
         """An early answer: the rest of the request is not read (proxy 4.6)."""
-        if not self._body_done:
-            self._body_done = True
-            self._body.abandon()
+        body, self._body = self._body, None
+        if body is not None and not self._body_done:
+            body.abandon()
 
     @guarded
     def received(self, data: bytes) -> None:
         """Body bytes: pass them on, or gather them."""
         if self._gathered is None:
-            self.size += len(data)
             self.responder.write(data)
             return
-        self._gathered.append(data)
-        self._gathered_size += len(data)
-        if self._gathered_size > MAX_BODY:
-            self._overflow()
+        self._gathered += data
+        if len(self._gathered) > MAX_BODY:
+            self._overflow(bytes(self._gathered))
 
-    def _overflow(self) -> None:
-        assert self._response is not None and self._gathered is not None
-        body = b"".join(self._gathered)
+    def _overflow(self, body: bytes) -> None:
+        assert self._response is not None and self.target is not None
         try:
             self._streaming = self.gateway.acceptor.accept_long(self, self._response)
         except InstructError as error:
             self._refuse_instruct(error)
             return
         if self._streaming is None:
-            self._stop_call()
-            assert self.target is not None
             self._fail_with(f"GRIP instruct response too large from {self.target.label}")
             return
         self._gathered = None
-        self.size += len(body)
         self.responder.write(body)
 
+    @guarded
     def settled(self) -> None:
         """All that came was passed on."""
         responder = self.responder
-        if responder is not None and self._gathered is None:
+        if self._gathered is None:
             responder.flush()
             if responder.congested and self._call is not None:
                 self._call.pause()
 
+    @guarded
     def drained(self) -> None:
         """The client takes more."""
         if self._call is not None:
@@ -267,15 +282,15 @@ class Exchange:
         """The origin has said everything."""
         self._call = None
         if self._gathered is not None:
-            self._accept(b"".join(self._gathered))
+            self._accept(bytes(self._gathered))
         elif self._streaming is not None:
             self._log("accept")
-            responder, acceptance = self._release(), self._streaming
-            responder.flush()
-            acceptance.hold_stream(responder)
+            self.responder.flush()
+            self._streaming.hold_stream(self.responder)
         else:
-            self._log("code")
-            self._release().finish()
+            self._log("code", size=self.responder.sent)
+            self.responder.finish()
+        self._release()
 
     def _accept(self, body: bytes) -> None:
         assert self._response is not None
@@ -286,12 +301,12 @@ class Exchange:
             return
         instruct = acceptance.instruct
         if instruct.mode == "none":
-            self.size = len(instruct.body)
-            self._log("code", instruct.status)
-            self._release().respond(instruct.status, instruct.reason, instruct.headers, instruct.body)
+            size = answers.body_size(self.responder, instruct.status, instruct.body)
+            self._log("code", instruct.status, size)
+            self.responder.respond(instruct.status, instruct.reason, instruct.headers, instruct.body)
             return
         self._log("accept")
-        acceptance.hold(self._release())
+        acceptance.hold(self.responder)
 
     @guarded
     def failed(self, error: Exception) -> None:
@@ -299,14 +314,18 @@ class Exchange:
         self._call = None
         # After so long a silence there is nothing to say to the client either: its own limit, the same, is
         # over (proxy 8.6).
-        started = self.responder is not None and self.responder.started
-        if started or isinstance(error, OriginTimeout):
+        if self.responder.started or isinstance(error, OriginTimeout):
             self._log("error")
-            self._release().abort()
-        elif isinstance(error, OriginUnreachable) and self._asked < len(self.route.targets):
+            self.responder.abort()
+            self._release()
+        elif isinstance(error, OriginUnreachable) and self._may_ask_again():
             self._ask()
         else:
             self._fail(error)
+
+    def _may_ask_again(self) -> bool:
+        """Whether there is another target, and nothing of the request or the response is lost for it."""
+        return self._asked < len(self.route.targets) and self._replayable and self._response is None
 
     # ---- the end -------------------------------------------------------------------------------------------
 
@@ -319,7 +338,6 @@ class Exchange:
         self._finish_with(502, detail if self.debug else answers.ORIGIN_FAILED)
 
     def _refuse_instruct(self, error: InstructError) -> None:
-        self._stop_call()
         self._fail_with(f"Failed to parse accept instructions: {error.detail}")
 
     @property
@@ -328,24 +346,25 @@ class Exchange:
         return bool(self.route.debug or self.gateway.debug)
 
     def _finish_with(self, status: int, text: str) -> None:
+        self._stop_call()
         self._abandon_body()
-        self.size = len(text.encode()) + 1
-        self._log("code", status)
-        answers.answer(self._release(), status, text)
+        self._log("code", status, answers.text_size(self.responder, text))
+        answers.answer(self.responder, status, text)
+        self._release()
 
     def _stop_call(self) -> None:
         call, self._call = self._call, None
         if call is not None:
             call.cancel()
 
-    def _release(self) -> Any:
-        """Give up the responder; what is left of this exchange hears nothing and says nothing."""
-        responder, self.responder = self.responder, None
-        return responder
+    def _release(self) -> None:
+        """Give up the responder, which was answered or handed on: nothing is said or heard any more."""
+        self.responder = None
 
+    @guarded
     def lost(self) -> None:
         """The client has gone."""
-        self._body_done = True
+        self._body = None
         self._stop_call()
         self._log("error")
         self._release()
@@ -353,21 +372,29 @@ class Exchange:
     def crash(self) -> None:
         """Within an ``except`` block: log the bug, end the exchange as well as may be."""
         self.gateway.stats.failure("exchange")
+        responder = self.responder
+        self._release()
         self._stop_call()
-        responder = self._release()
-        if responder is None:
-            return
         if responder.started:
             responder.abort()
+            self._log("error")
         else:
             answers.answer(responder, 502, answers.ORIGIN_FAILED)
+            self._log("code", 502, answers.text_size(responder, answers.ORIGIN_FAILED))
 
-    def kept_for_retry(self) -> Retry:
-        """What is needed to run this request again."""
-        return Retry(self.request, bytes(self._kept), self.route, self.last_ids)
+    def kept_for_retry(self) -> Retry | None:
+        """What is needed to run this request again; None when the origin has answered before all of it had
+        come."""
+        if not self._body_done:
+            return None
+        return Retry(self.request, bytes(self._kept), self.route.id, self.last_ids)
 
-    def _log(self, outcome: str, status: int = 0) -> None:
+    def _log(self, outcome: str, status: int = 0, size: int = 0) -> None:
+        """Write the one line of this request; when something goes wrong behind it, it stays the only one."""
+        if self._logged:
+            return
+        self._logged = True
         if self.gateway.stats.wants_requests:
             if not status and self._response is not None:
                 status = self._response.status
-            self.gateway.log(self, outcome, status)
+            self.gateway.log(self, outcome, status, size)

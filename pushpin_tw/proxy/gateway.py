@@ -63,17 +63,16 @@ class Gateway:
         except HttpError as error:
             self._early(body, responder, error.status, error.text)
             return
-        if get(request.headers, b"pushpin-check") is not None:
-            self._refuse(request, body, responder, 200, answers.CHECK, uri)
-            return
         if request.websocket and not _valid_handshake(request):
             self._early(body, responder, 400, answers.NOT_WEBSOCKET)
             return
         route = self._route(request, uri)
-        if route is None:
+        if route is not None and (request.websocket or _for_sockjs(route, uri)):
+            self._unavailable(request, body, responder, uri)
+        elif not request.websocket and get(request.headers, b"pushpin-check") is not None:
+            self._refuse(request, body, responder, 200, answers.CHECK, uri)
+        elif route is None:
             self._refuse(request, body, responder, 502, f"No route for host: {uri.host}", uri)
-        elif request.websocket or route.sockjs:
-            self._unavailable(request, body, responder, uri, route)
         else:
             Exchange(self, request, uri, route, body, responder).start()
 
@@ -93,14 +92,25 @@ class Gateway:
         responder.persistent = False
         answers.answer(responder, status, text)
 
-    def _refuse(self, request: Request, body: Any, responder: Any, status: int, text: str, uri: Uri) -> None:
+    def _refuse(
+        self,
+        request: Request,
+        body: Any,
+        responder: Any,
+        status: int,
+        text: str,
+        uri: Uri,
+        retry: bool = False,
+    ) -> None:
         if body is not None:
             body.abandon()
-        size = answers.answer(responder, status, text, websocket=request.websocket)
         if self.stats.wants_requests:
-            self.stats.request_finished(_line(request, uri, "code", status, size))
+            line = _line(request, uri, "code", status, answers.text_size(responder, text))
+            line.retry = retry
+            self.stats.request_finished(line)
+        answers.answer(responder, status, text, websocket=request.websocket)
 
-    def _unavailable(self, request: Request, body: Any, responder: Any, uri: Uri, route: Route) -> None:
+    def _unavailable(self, request: Request, body: Any, responder: Any, uri: Uri) -> None:
         """A transport that this version does not speak yet: say so where operators look."""
         what = "WebSocket" if request.websocket else "SockJS"
         if what not in self._said:
@@ -126,9 +136,9 @@ class Gateway:
             request, exchange.uri, exchange.route, target, now, length, exchange.last_ids
         )
 
-    def log(self, exchange: Exchange, outcome: str, status: int) -> None:
+    def log(self, exchange: Exchange, outcome: str, status: int, size: int) -> None:
         """One line for a finished or held request (proxy 8.11)."""
-        line = _line(exchange.request, exchange.uri, outcome, status, exchange.size)
+        line = _line(exchange.request, exchange.uri, outcome, status, size)
         if exchange.target is not None:
             line.target = exchange.target.label
         if exchange.route.explicit_id:
@@ -142,11 +152,11 @@ class Gateway:
         """Run a held request again, by its route's id (grip 11.5)."""
         request = retry.request
         uri = request_uri(request, self._settings.accept_x_forwarded_protocol)
-        known, route = self.table.by_id(retry.route.id)
+        known, route = self.table.by_id(retry.route_id)
         if route is None and known:
             route = self._route(request, uri)
         if route is None:
-            self._refuse(request, None, responder, 502, f"No route for host: {uri.host}", uri)
+            self._refuse(request, None, responder, 502, f"No route for host: {uri.host}", uri, retry=True)
             return
         Exchange(self, request, uri, route, None, responder).resume_with(retry.body, retry.last_ids)
 
@@ -159,6 +169,10 @@ def _valid_handshake(request: Request) -> bool:
         and get(request.headers, b"sec-websocket-version") == b"13"
         and bool(get(request.headers, b"sec-websocket-key"))
     )
+
+
+def _for_sockjs(route: Route, uri: Uri) -> bool:
+    return bool(route.sockjs) and uri.path.startswith(route.sockjs)
 
 
 def _line(request: Request, uri: Uri, outcome: str, status: int, size: int) -> RequestLine:

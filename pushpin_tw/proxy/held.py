@@ -16,7 +16,6 @@ from pushpin_tw.grip.terms import MAX_BODY
 from pushpin_tw.hold.base import HoldRoom
 from pushpin_tw.hold.response import ResponseHold
 from pushpin_tw.hold.stream import StreamHold
-from pushpin_tw.routing.route import Route
 from pushpin_tw.routing.uri import Uri
 from pushpin_tw.wire.headers import get_all, split_list, without
 from pushpin_tw.wire.message import Request, Response
@@ -29,7 +28,7 @@ class Retry:
 
     request: Request
     body: bytes
-    route: Route
+    route_id: str
     last_ids: tuple[tuple[str, str], ...]
 
 
@@ -64,9 +63,9 @@ class Acceptance:
         template = acceptor.templates.find(
             self.instruct, responder.minor, responder.persistent, responder.head_only
         )
+        self._tell()
         hold = ResponseHold(acceptor.room, responder, self.channels, self.bucket, template, self.retry)
         hold.begin(self.instruct.timeout)
-        self._tell()
 
     def hold_stream(self, responder: Any) -> None:
         """The head and the initial body are written: from here on the client listens."""
@@ -81,8 +80,8 @@ class Acceptance:
             responder.finish()
             return
         room = self.acceptor.room
-        StreamHold(room, responder, self.channels, self.bucket, instruct.keep_alive).begin()
         self._tell()
+        StreamHold(room, responder, self.channels, self.bucket, instruct.keep_alive).begin()
 
     def _tell(self) -> None:
         stats = self.acceptor.room.stats
@@ -112,7 +111,7 @@ class Acceptor:
 
         :raises InstructError: they cannot be followed.
         """
-        coding = split_list(get_all(response.headers, b"content-encoding"))
+        coding = _coded(response)
         if coding and body:
             try:
                 body = decode_body(b", ".join(coding), body, MAX_BODY)
@@ -122,11 +121,11 @@ class Acceptor:
 
     def accept_long(self, exchange: Any, response: Response) -> Acceptance | None:
         """Read the instructions of a response whose body is too long to be kept, and start the client's
-        response; None when such a body is not allowed (grip 2).
+        response; None when such a body is not allowed (grip 2), or could not be decoded within bounds.
 
         :raises InstructError: they cannot be followed.
         """
-        if not allows_long_body(response):
+        if not allows_long_body(response) or _coded(response):
             return None
         unfiltered = without(response.headers, (b"grip-expose-headers",))
         head = replace(response, headers=unfiltered)
@@ -150,3 +149,8 @@ class Acceptor:
             exchange.retry,
             exchange.kept_for_retry() if instruct.mode == "response" else None,
         )
+
+
+def _coded(response: Response) -> list[bytes]:
+    """The codings of the body."""
+    return split_list(get_all(response.headers, b"content-encoding"))
