@@ -126,6 +126,10 @@ class ClientConnection:
         self.close()
         self.watch.leaving.add(self)
 
+    def overdue(self) -> None:
+        """The time for leaving is over."""
+        self.cut()
+
     def cut(self) -> None:
         """Close at once, with a reset if anything is left to send."""
         self._leave()
@@ -202,10 +206,15 @@ class TlsClientConnection(ClientConnection):
     """A client over TLS, which knows no half-closed connections.
 
     Closing sends ``close_notify`` and then reads until the client has done the same, so it is always gentle,
-    and always needs a limit.
+    and always needs a limit, which begins when the client has taken what was written.
     """
 
-    __slots__ = ()
+    __slots__ = ("_patient",)
+
+    def __init__(self, stage: Stage, watch: Watch, peer: str) -> None:
+        """As for any other client."""
+        super().__init__(stage, watch, peer)
+        self._patient = True
 
     def close(self) -> None:
         """Send what was written, then close."""
@@ -215,6 +224,18 @@ class TlsClientConnection(ClientConnection):
             self.watch.leaving.add(self)
 
     close_gently = close
+
+    def drop(self) -> None:
+        """Close without patience: what the client does not take soon is lost."""
+        self._patient = False
+        super().drop()
+
+    def overdue(self) -> None:
+        """Nobody tells when everything was sent, so that has to be looked for."""
+        if self._patient and self.transport.waiting:
+            self.watch.leaving.add(self)
+        else:
+            self.cut()
 
     def _cut_clean(self) -> None:
         self.transport.loseConnection()

@@ -66,7 +66,7 @@ class Watch:
     """The clients, seen from above.
 
     A connection has the attributes ``busy``, ``active`` and ``since`` (see ``edge.connection``) and the
-    methods ``close()``, ``drop()`` and ``cut()``.
+    methods ``close()``, ``drop()`` and ``overdue()``.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class Watch:
         """Timeouts in seconds; ``left()`` is called whenever a client has gone."""
         self.live: set[Any] = set()
         self.idle = Deadlines(wheel, head_timeout, lambda connection: connection.close())
-        self.leaving = Deadlines(wheel, LINGER, lambda connection: connection.cut())
+        self.leaving = Deadlines(wheel, LINGER, lambda connection: connection.overdue())
         self.seconds = wheel.seconds
         self._wheel = wheel
         self._silence = silence_timeout

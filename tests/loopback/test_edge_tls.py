@@ -261,27 +261,78 @@ async def test_an_early_error_over_tls(certs: Path) -> None:
         await client.closed()
 
 
+async def stalled(house: EdgeHouse, certs: Path) -> tuple[RawClient, Visit, int]:
+    """A client that does not read, written to until it is congested; and the bytes written."""
+    house.answer = keep
+    client = await tls_client(house, certs)
+    client.send(GET)
+    visit = await house.visit()
+    visit.responder.start(200, b"OK", [], None)
+    visit.responder.flush()
+    await client.read_head()
+    client.pause()
+    written = 0
+    while not visit.responder.congested:
+        visit.responder.deliver(b"x" * 50_000)
+        written += 50_000
+        await deferLater(reactor, 0)
+    return client, visit, written
+
+
+async def pass_time(house: EdgeHouse, seconds: int) -> None:
+    for _ in range(seconds):
+        house.clock.advance(1)
+        await deferLater(reactor, 0)
+
+
 @pytest_twisted.ensureDeferred
 async def test_a_stream_over_tls_under_back_pressure(certs: Path) -> None:
     async with serving(certs) as house:
-        house.answer = keep
-        client = await tls_client(house, certs)
-        client.send(GET)
-        visit = await house.visit()
-        visit.responder.start(200, b"OK", [], None)
-        visit.responder.flush()
-        await client.read_head()
-        client.pause()
-        written = 0
-        while not visit.responder.congested:
-            visit.responder.deliver(b"x" * 50_000)
-            written += 50_000
-            await deferLater(reactor, 0)
+        client, visit, written = await stalled(house, certs)
         client.resume()
         await client.read_bytes(written)
         await visit.told("drained")
         visit.responder.finish()
         await client.expect(b"0\r\n\r\n")
+
+
+@pytest_twisted.ensureDeferred
+async def test_closing_lets_a_slow_tls_client_read_the_rest(certs: Path) -> None:
+    async with serving(certs) as house:
+        client, visit, written = await stalled(house, certs)
+        visit.responder.persistent = False
+        visit.responder.finish()
+        await pass_time(house, 100)
+        client.resume()
+        await client.read_bytes(written)
+        await client.expect(b"0\r\n\r\n")
+        await client.closed()
+        await house.settled()
+
+
+@pytest_twisted.ensureDeferred
+async def test_closing_waits_for_a_slow_tls_client_but_not_for_ever(certs: Path) -> None:
+    async with serving(certs, "[tw]", "silence_timeout=100") as house:
+        client, visit, written = await stalled(house, certs)
+        visit.responder.persistent = False
+        visit.responder.finish()
+        await pass_time(house, 90)
+        assert house.live == 1
+        await pass_time(house, 20)
+        await house.settled()
+        client.resume()
+        await until(lambda: client.lost, "the reset")
+        assert len(client.unread) < written
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_aborted_response_does_not_wait_for_a_slow_tls_client(certs: Path) -> None:
+    async with serving(certs) as house:
+        _, visit, _ = await stalled(house, certs)
+        visit.responder.abort()
+        assert house.live == 1
+        await pass_time(house, 3)
+        await house.settled()
 
 
 @pytest_twisted.ensureDeferred
