@@ -44,6 +44,12 @@ class ResponseHold(Hold):
         self.subscribe()
         self.room.wheel.schedule(self, timeout)
 
+    def leave(self) -> Any:
+        """As ``Hold``; the timer wheel may refer to what is left for a while, but not to the request."""
+        responder = super().leave()
+        self.retry = None
+        return responder
+
     # Whatever answers the client comes before leave(): if it fails, abort() still finds the responder.
 
     def deliver(self, data: bytes, parts: Sequence[bytes]) -> None:
@@ -63,6 +69,5 @@ class ResponseHold(Hold):
 
     def on_time(self) -> None:
         """Nothing was published: the response that the origin gave for this."""
-        if self.responder is not None:
-            self.responder.complete(self.form.timeout())
-            self.leave()
+        self.responder.complete(self.form.timeout())
+        self.leave()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pushpin_tw.errors import GripError, OriginBlocked, OriginError, OriginUnreachable
+from pushpin_tw.errors import OriginBlocked, OriginUnreachable
 from pushpin_tw.grip.status import default_reason
 from pushpin_tw.wire.render import bodiless
 
@@ -45,14 +45,8 @@ def body_size(responder: Any, status: int, body: bytes) -> int:
 
 def origin_error_text(error: Exception, targets: list[str], debug: bool) -> str:
     """What a client is told when no target gave a usable answer; ``targets`` are those tried."""
-    if not debug:
-        return ORIGIN_FAILED
-    if isinstance(error, OriginUnreachable):
+    if debug and isinstance(error, OriginUnreachable):
         return f"Unable to connect to any targets. Tried: {', '.join(targets)}"
-    if isinstance(error, OriginBlocked):
+    if debug and isinstance(error, OriginBlocked):
         return "Error: Origin host/IP blocked."
-    if isinstance(error, GripError):
-        return error.detail
-    if isinstance(error, OriginError):
-        return ORIGIN_FAILED
-    raise TypeError(error)
+    return ORIGIN_FAILED

@@ -145,7 +145,7 @@ class Exchange:
             self._call.write(data)
             if self._call is not None and self._call.congested:
                 self._pause_body()
-        elif not self._asked and self._received >= PREFETCH:
+        elif self._received >= PREFETCH:
             self._ask()
 
     @property
@@ -163,7 +163,7 @@ class Exchange:
         self._body_done = True
         if self._call is not None:
             self._call.finish()
-        elif not self._asked:
+        else:
             self._ask()
 
     # ---- asking --------------------------------------------------------------------------------------------
