@@ -82,11 +82,3 @@ class OriginBlocked(OriginError):
 
 class OriginTimeout(OriginError):
     """The origin was silent for too long: the client is dropped without a word."""
-
-
-class LimitExceeded(PushpinError):
-    """A limit with a name was exceeded; what follows is stated where this is raised."""
-
-    def __init__(self, limit: str) -> None:
-        self.limit = limit
-        super().__init__(limit)

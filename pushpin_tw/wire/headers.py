@@ -35,11 +35,6 @@ def without(headers: Iterable[Header], names: Collection[bytes]) -> HeaderList:
     return [pair for pair in headers if pair[0].lower() not in names]
 
 
-def has_prefix(headers: Iterable[Header], prefix: bytes) -> bool:
-    """Whether any name starts with ``prefix`` (given in lower case)."""
-    return any(key.lower().startswith(prefix) for key, _ in headers)
-
-
 def is_token(name: bytes) -> bool:
     """Whether ``name`` is a token (RFC 9110, 5.6.2) and thus a legal header name or method."""
     return _TOKEN.fullmatch(name) is not None

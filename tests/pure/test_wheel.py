@@ -146,6 +146,12 @@ def test_stop_forgets_everything() -> None:
     assert entry.fired == []
 
 
+def test_stopping_what_has_nothing_to_do() -> None:
+    clock, wheel, _ = setup()
+    wheel.stop()
+    assert clock.calls == []
+
+
 def test_a_jump_of_the_clock_fires_all_that_is_due() -> None:
     clock, wheel, _ = setup()
     entries = [Entry(clock) for _ in range(3)]

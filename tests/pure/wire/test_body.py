@@ -88,6 +88,14 @@ def test_chunked(data: bytes, result: Result) -> None:
     assert chunked(data) == result
 
 
+def test_closing_ends_no_chunks() -> None:
+    reader = ChunkedReader()
+    assert reader.feed(b"3\r\nabc\r\n") == b"abc"
+    assert not reader.closed()
+    assert reader.feed(b"0\r\n\r\n") == b""
+    assert reader.closed()
+
+
 def test_c218_the_final_cr_and_lf_may_come_apart() -> None:
     assert feed_all(ChunkedReader(), [b"1\r\nx\r", b"\n0\r", b"\n\r", b"\n"]) == (b"x", b"")
 

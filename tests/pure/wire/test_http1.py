@@ -192,6 +192,7 @@ REFUSED = [
     ("invalid header value", LINE + b"A: \x7f\r\n\r\n"),
     ("too many headers", LINE + b"A: b\r\n" * 65 + b"\r\n"),
     ("too many headers", LINE + b"A: b\r\n" * 500 + b"\r\n"),
+    ("too many headers", LINE + b"A: b\r\n" * 66 + b"A : b\r\n\r\n"),
     ("invalid content length", LINE + b"Content-Length: x\r\n\r\n"),
     ("invalid content length", LINE + b"Content-Length:\r\n\r\n"),
     ("invalid content length", LINE + b"Content-Length: -1\r\n\r\n"),
@@ -207,6 +208,13 @@ REFUSED = [
     ("unsupported transfer encoding", LINE + b"Transfer-Encoding: chunked\r\n" * 2 + b"\r\n"),
     ("unsupported transfer encoding", b"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n"),
 ]
+
+
+@pytest.mark.parametrize("head", [b"GET / HTTP/1.1\r\n", b"GET / HTTP/1.1\r\nHost: a\r\n"])
+def test_a_head_without_its_empty_line_is_no_head(head: bytes) -> None:
+    """Nobody passes one; if the parser did, its headers would not be taken for all of them."""
+    with pytest.raises(HttpError, match="invalid header name"):
+        parse_request(head)
 
 
 @pytest.mark.parametrize(("words", "head"), REFUSED)
