@@ -75,8 +75,6 @@ class StreamHold(Hold):
     def drained(self) -> None:
         """The client reads again: first what waited, in order."""
         responder = self.responder
-        if responder is None:
-            return
         if not self._subscribed:
             self._listen()
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
@@ -320,6 +321,159 @@ def test_a_stream_subscription_ends_at_once() -> None:
     assert world.stats.told == [("subscribed", "stream", "c"), ("unsubscribed", "stream", "c")]
 
 
+def test_leaving_a_channel_one_never_joined_is_harmless() -> None:
+    world, hold, stranger = World(), Listener(), Listener()
+    world.broker.unsubscribe(stranger, "c")
+    world.listen(hold)
+    world.broker.unsubscribe(stranger, "c")
+    world.broker.unsubscribe(Listener(form=True), "c")
+    assert world.broker.holds("c") == {"http-stream": 1}
+    assert world.broker.holds("d") == {}
+
+
+def test_channels_are_forgotten_with_their_last_hold() -> None:
+    world = World()
+    holds = [Listener() for _ in range(3)] + [Waiter(template()) for _ in range(3)]
+    for number in range(50):
+        world.listen(*holds, channel=f"c{number}")
+        world.publish("x", channel=f"c{number}")
+        for hold in holds:
+            world.broker.unsubscribe(hold, f"c{number}")
+    world.settle()
+    assert world.broker.channels() == []
+    assert world.stats.failures == []
+    assert world.wheel.waiting == 0
+
+
+def test_nothing_is_kept_of_what_was_delivered() -> None:
+    world, hold = World(), Listener()
+    world.listen(hold)
+    world.publish("a", "b")
+    item = stream("c")
+    world.broker.accept([item])
+    assert sys.getrefcount(item) > 2
+    world.settle()
+    assert sys.getrefcount(item) == 2
+    assert world.broker._channels["c"].groups[("http-stream", False, "")].pending is None
+
+
+# ---- holds that come and go while items are under way ------------------------------------------------------
+
+
+class Leaver(Listener):
+    """Makes others leave, or come, when it is given something."""
+
+    def __init__(self, world: World, *leaving: Listener, coming: Listener | None = None) -> None:
+        super().__init__()
+        self.world, self.leaving, self.coming = world, leaving, coming
+
+    def deliver(self, data: bytes, parts: Sequence[bytes]) -> None:
+        super().deliver(data, parts)
+        for hold in self.leaving:
+            self.world.broker.unsubscribe(hold, "c")
+        if self.coming is not None:
+            self.world.broker.subscribe(self.coming, "c")
+
+
+def test_a_hold_may_leave_within_its_own_delivery() -> None:
+    world = World()
+    leaver, after = Leaver(world), Listener()
+    leaver.leaving = (leaver,)
+    world.listen(leaver, after)
+    world.publish("a")
+    world.settle()
+    world.publish("b")
+    world.settle()
+    assert (leaver.got, after.got) == ([b"a"], [b"a", b"b"])
+
+
+def test_a_hold_that_comes_within_a_delivery_sees_what_is_published_from_then_on() -> None:
+    world, late = World(), Listener()
+    world.listen(Leaver(world, coming=late))
+    world.publish("a")
+    world.settle()
+    assert late.got == []
+    world.publish("b")
+    world.settle()
+    assert late.got == [b"b"]
+
+
+def test_a_hold_that_left_before_its_slice_hears_nothing() -> None:
+    world = World(slice_=1)
+    gone, after = Listener(), Listener()
+    world.listen(Leaver(world, gone), gone, after)
+    world.publish("a")
+    world.settle()
+    assert gone.got == []
+    assert after.got == [b"a"]
+
+
+def test_a_group_whose_members_have_all_left_delivers_to_nobody() -> None:
+    world, gone, late = World(), Listener(), Listener()
+    world.listen(gone)
+    world.publish("a")
+    world.broker.unsubscribe(gone, "c")
+    world.listen(late)
+    world.publish("b")
+    world.settle()
+    assert (gone.got, late.got) == ([], [b"b"])
+
+
+def test_who_has_gone_by_its_turn_costs_nothing() -> None:
+    world = World(rate=5)
+    crowd, last = [Listener() for _ in range(10)], Listener()
+    world.listen(*crowd, last)
+    world.publish("a")
+    for hold in crowd:
+        world.broker.unsubscribe(hold, "c")
+    assert paced(world, last) == [0.0]
+
+
+# ---- what goes wrong ---------------------------------------------------------------------------------------
+
+
+def test_empty_content_reaches_nobody() -> None:
+    world, raw, chunked = World(), Listener(), Listener(True)
+    world.listen(raw, chunked)
+    world.publish("")
+    world.settle()
+    assert raw.got == chunked.got == []
+    world.publish("a", "", "b")
+    world.settle()
+    assert raw.parts == [b"a", b"b"]
+    assert chunked.got == [b"1\r\na\r\n1\r\nb\r\n"]
+
+
+def test_an_item_that_cannot_be_published_costs_itself_only() -> None:
+    world, hold = World(), Listener()
+    world.listen(hold)
+    odd: Any = Item("c", http_stream=object())  # type: ignore[arg-type]
+    world.broker.accept([odd, stream("good")])
+    world.settle()
+    assert hold.got == [b"good"]
+    assert len(world.stats.failures) == 1
+
+
+def test_a_turn_that_fails_is_not_the_last() -> None:
+    world, broken, after = World(), Broken(), Listener()
+    world.listen(broken, after)
+    failure, calls = world.stats.failure, []
+
+    def fail_once(where: str) -> None:
+        calls.append(where)
+        if len(calls) == 1:
+            raise RuntimeError("the log cannot be written")
+        failure(where)
+
+    world.stats.failure = fail_once  # type: ignore[method-assign]
+    world.publish("a")
+    world.settle()
+    world.publish("b")
+    world.settle()
+    assert calls[:2] == ["delivery to a hold", "fan-out"]
+    assert after.got == [b"b"]
+
+
 # ---- message_rate, message_hwm, message_block_size (grip 15) ----------------------------------------------
 
 
@@ -393,3 +547,66 @@ def test_buckets_are_served_in_turn() -> None:
         world.turn()
         order.append((len(one.got) - before[0], len(other.got) - before[1]))
     assert order == [(1, 0), (0, 1), (1, 0), (0, 1)]
+
+
+def test_a_long_queue_of_one_bucket_does_not_delay_another() -> None:
+    world = World(slice_=10)
+    crowd, other = [Listener(bucket="big") for _ in range(1000)], Listener(bucket="small")
+    world.listen(*crowd)
+    world.listen(other, channel="d")
+    world.publish("a")
+    world.publish("b", channel="d")
+    world.turn()
+    world.turn()
+    assert other.got == [b"b"]
+    world.settle()
+    assert all(hold.got == [b"a"] for hold in crowd)
+
+
+def test_the_high_water_mark_is_one_for_all_groups_of_a_bucket() -> None:
+    world = World(rate=5, hwm=5)
+    raw, chunked = [Listener() for _ in range(3)], [Listener(True) for _ in range(3)]
+    elsewhere = Listener(bucket="elsewhere")
+    world.listen(*raw, *chunked, elsewhere)
+    world.publish("a")
+    world.publish("b")
+    world.settle()
+    assert [len(hold.got) for hold in raw + chunked] == [1, 1, 1, 1, 1, 0]
+    assert elsewhere.got == [b"a", b"b"]
+    assert world.stats.counts["deliveries-dropped-hwm"] == 7
+    world.publish("c")
+    world.settle()
+    assert [hold.got[-1] for hold in (raw[0], chunked[0], elsewhere)] == [b"c", b"1\r\nc\r\n", b"c"]
+
+
+def test_the_weight_of_a_poll_is_that_of_its_body() -> None:
+    form = template()
+    world, first, second = World(rate=40, block=10), Waiter(form), Waiter(form)
+    world.listen(first)
+    world.listen(second, channel="d")
+    for channel, body in (("c", "x" * 21), ("d", "y")):
+        formats = {"http-response": {"body": body}}
+        world.broker.accept([parse_item({"channel": channel, "formats": formats})])
+    assert paced(world, first) == [0.0]
+    assert round(world.now, 3) == 100.075
+    assert len(second.got) == 1
+
+
+def test_a_patch_weighs_one() -> None:
+    world, hold = World(rate=40, block=1), Waiter(template())
+    world.listen(hold)
+    world.listen(plain := Listener())
+    patch = [{"op": "add", "path": "/a", "value": "x" * 100}]
+    formats = {"http-response": {"body-patch": patch}, "http-stream": {"content": "a"}}
+    world.broker.accept([parse_item({"channel": "c", "formats": formats})])
+    assert paced(world, plain) == [0.025]
+
+
+def test_blocks_weigh_nothing_where_no_rate_is_set() -> None:
+    world, hold = World(block=1), Listener()
+    world.listen(hold)
+    world.publish("x" * 100_000)
+    world.publish("y")
+    world.turn()
+    assert world.queue == []
+    assert len(b"".join(hold.got)) == 100_001

@@ -5,6 +5,8 @@ from __future__ import annotations
 from random import Random
 from typing import Any
 
+import pytest
+
 from pushpin_tw.grip.instruct import Instruct, KeepAlive
 from pushpin_tw.grip.template import Templates
 from pushpin_tw.hold.base import HoldRoom
@@ -22,18 +24,24 @@ class Client:
         self.congested = False
         self.script: list[Any] = []
         self.owner: Any = None
+        self.broken = False
 
     def own(self, owner: Any) -> None:
         self.owner = owner
 
+    def say(self, *words: Any) -> None:
+        if self.broken:
+            raise RuntimeError("cannot write")
+        self.script += words
+
     def deliver(self, data: bytes) -> None:
-        self.script.append(data)
+        self.say(data)
 
     def complete(self, data: bytes) -> None:
-        self.script += [data, "end"]
+        self.say(data, "end")
 
     def finish(self) -> None:
-        self.script.append("end")
+        self.say("end")
 
     def abort(self) -> None:
         self.script.append("abort")
@@ -53,7 +61,8 @@ class Register:
         self.channels.setdefault(channel, []).append(hold)
 
     def unsubscribe(self, hold: Any, channel: str) -> None:
-        self.channels[channel].remove(hold)
+        if hold in self.channels.get(channel, ()):
+            self.channels[channel].remove(hold)
 
 
 class Stats:
@@ -68,9 +77,15 @@ class Stats:
         self.failures.append(where)
 
 
-class NoJitter(Random):
+class Jitter(Random):
+    """Thousandths of a second by which the next periods are shorter; none when there are no more."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.next: list[int] = []
+
     def randrange(self, *args: Any) -> int:
-        return 0
+        return self.next.pop(0) if self.next else 0
 
 
 class Again:
@@ -87,9 +102,10 @@ class Scene:
         self.stats = Stats()
         self.again = Again()
         self.register = Register()
-        wheel = Wheel(self.clock, lambda: self.stats.failure("timer"))
+        self.jitter = Jitter()
+        self.wheel = Wheel(self.clock, lambda: self.stats.failure("timer"))
         self.room = HoldRoom(
-            self.register, wheel, self.stats, NoJitter(), self.again, queue_limit, subscription_max=20
+            self.register, self.wheel, self.stats, self.jitter, self.again, queue_limit, subscription_max=20
         )
 
     def stream(
@@ -304,3 +320,113 @@ def test_a_timer_that_fails_costs_its_hold() -> None:
     assert scene.stats.failures == ["timer of a hold"]
     assert client.script == ["abort"]
     assert scene.register.channels == {"c": []}
+
+
+def test_a_short_period_after_an_early_item_is_over_already() -> None:
+    scene, client = Scene(), Client()
+    scene.jitter.next = [0, 999]
+    hold = scene.stream(client, KeepAlive(b"K", 3, False))
+    scene.clock.advance(0.5)
+    hold.deliver(b"item", [b"item"])
+    scene.clock.advance(2.4)
+    assert client.script == [b"item"]
+    scene.clock.advance(0.3)
+    assert client.script == [b"item", b"K"]
+
+
+# ---- ends --------------------------------------------------------------------------------------------------
+
+
+def test_a_hold_ends_once() -> None:
+    scene, client = Scene(), Client()
+    for hold in (scene.stream(client), scene.poll(client)):
+        hold.lost()
+        hold.lost()
+        hold.abort()
+        hold.deliver(b"late", [b"late"])
+        hold.act("close")
+        hold.act("hint")
+        assert hold.leave() is None
+    assert client.script == []
+    assert scene.again.runs == []
+    assert scene.wheel.waiting == 0
+
+
+def test_a_poll_has_nothing_to_do_when_its_client_reads_again() -> None:
+    """It was slow to take the answer before."""
+    scene, client = Scene(), Client()
+    hold = scene.poll(client)
+    client.read_again()
+    assert client.script == []
+    assert scene.register.channels == {"c": [hold]}
+
+
+@pytest.mark.parametrize("action", ["deliver", "hint", "close", "timeout"])
+def test_a_client_that_cannot_be_told_can_still_be_let_go(action: str) -> None:
+    """Whoever catches the bug, the fan-out or the wheel, aborts the hold."""
+    scene, client = Scene(), Client()
+    stream, poll = scene.stream(client), scene.poll(client, timeout=1)
+    client.broken = True
+    hold = stream if action == "close" else poll
+    if action == "timeout":
+        scene.clock.advance(1.2)
+        assert scene.stats.failures == ["timer of a hold"]
+    else:
+        if action == "hint":
+            scene.room.refetch = None
+        with pytest.raises((RuntimeError, AttributeError)):
+            hold.act(action) if action != "deliver" else hold.deliver(b"x", [b"x"])
+        hold.abort()
+    assert client.script == ["abort"]
+    assert hold not in scene.register.channels["c"]
+    assert hold.responder is None
+
+
+def test_a_client_that_goes_while_it_catches_up_leaves_no_timer() -> None:
+    scene, client = Scene(), Client()
+    hold = scene.stream(client, KeepAlive(b"K", 5, False))
+    client.congested = True
+    hold.deliver(b"ab", [b"a", b"b"])
+
+    def go(data: bytes) -> None:
+        hold.lost()
+
+    client.deliver = go  # type: ignore[method-assign]
+    client.read_again()
+    assert scene.wheel.waiting == 0
+    assert scene.register.channels == {"c": []}
+
+
+def test_a_client_that_goes_within_a_delivery() -> None:
+    scene, client = Scene(), Client()
+    hold = scene.stream(client, KeepAlive(b"K", 5, False))
+    client.deliver = lambda data: hold.lost()  # type: ignore[method-assign]
+    hold.deliver(b"a", [b"a"])
+    hold.deliver(b"b", [b"b"])
+    scene.clock.advance(10)
+    assert client.script == []
+    assert scene.wheel.waiting == 0
+
+
+def test_a_slow_client_that_catches_up_is_kept_alive_from_then_on() -> None:
+    scene, client = Scene(), Client()
+    hold = scene.stream(client, KeepAlive(b"K", 3, False))
+    client.congested = True
+    hold.deliver(b"a", [b"a"])
+    scene.clock.advance(2)
+    client.read_again()
+    scene.clock.advance(2.9)
+    assert client.script == [b"a"]
+    scene.clock.advance(0.3)
+    assert client.script == [b"a", b"K"]
+
+
+def test_a_full_queue_takes_nothing_more_at_all() -> None:
+    scene, client = Scene(queue_limit=1), Client()
+    hold = scene.stream(client)
+    client.congested = True
+    hold.deliver(b"ab", [b"a", b"b"])
+    hold.deliver(b"cd", [b"c", b"d"])
+    assert scene.stats.counts == {"items-dropped-slow-client": 3}
+    client.read_again()
+    assert client.script == [b"a"]
