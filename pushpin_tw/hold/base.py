@@ -6,6 +6,7 @@ one of these objects: slots, no closure, no Deferred, no timer of its own.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from random import Random
 from typing import Any, ClassVar
@@ -35,7 +36,7 @@ class HoldRoom:
 
 
 @implementer(IResponderOwner)
-class Hold:
+class Hold(ABC):
     """A client kept waiting."""
 
     __slots__ = ("bucket", "channels", "due", "responder", "room", "slot")
@@ -91,9 +92,9 @@ class Hold:
             self.room.stats.failure("timer of a hold")
             self.abort()
 
+    @abstractmethod
     def on_time(self) -> None:
         """What is due now; each kind of hold has its own."""
-        raise NotImplementedError
 
     def drained(self) -> None:
         """The client reads again."""
