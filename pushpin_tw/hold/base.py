@@ -96,5 +96,6 @@ class Hold(ABC):
     def on_time(self) -> None:
         """What is due now; each kind of hold has its own."""
 
+    @abstractmethod
     def drained(self) -> None:
         """The client reads again."""

@@ -71,3 +71,6 @@ class ResponseHold(Hold):
         """Nothing was published: the response that the origin gave for this."""
         self.responder.complete(self.form.timeout())
         self.leave()
+
+    def drained(self) -> None:
+        """The client has taken an answer from before; nothing waits for it here."""
