@@ -32,6 +32,7 @@ class Broker:
         self._stats = stats
         self._linger = linger
         self._channels: dict[str, Channel] = {}
+        self._on_linger = self._linger_over  # one for all channels
 
     def accept(self, items: Iterable[Item]) -> None:
         """Queue items for the holds that wait for them, in order."""
@@ -54,7 +55,7 @@ class Broker:
         """Let ``hold`` see what is published on ``channel``; harmless when it does already."""
         record = self._channels.get(channel)
         if record is None:
-            record = self._channels[channel] = Channel(channel, self._linger_over)
+            record = self._channels[channel] = Channel(channel, self._on_linger)
         first = record.add(hold)
         if hold.kind == RESPONSE and record.lingers:
             record.lingers = False

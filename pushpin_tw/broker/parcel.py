@@ -18,11 +18,11 @@ STREAM = "http-stream"
 class Parcel:
     """An item and its ready bytes."""
 
-    __slots__ = ("_cache", "item")
+    __slots__ = ("_streams", "item")
 
     def __init__(self, item: Item) -> None:
         self.item = item
-        self._cache: dict[Hashable, bytes] = {}
+        self._streams: dict[Hashable, bytes] = {}
 
     def action(self, kind: str) -> str | None:
         """What the item asks of holds of this kind; None when it is not for them."""
@@ -32,22 +32,23 @@ class Parcel:
     def encoded(self, kind: str, form: Hashable) -> bytes:
         """The bytes of a ``send`` for holds of this kind and form.
 
-        The form of a stream is whether it is chunked; the form of a response hold is its ``Template``.
+        The form of a stream is whether it is chunked; the form of a response hold is its ``Template``.  Whole
+        responses are not kept: a thousand polls may have as many templates, and all of their answers at once
+        are more than need be in memory.
         """
-        key = (kind, form)
-        data = self._cache.get(key)
-        if data is None:
-            data = self._cache[key] = self._encode(kind, form)
-        return data
-
-    def _encode(self, kind: str, form: Hashable) -> bytes:
         if kind == STREAM:
-            stream = self.item.http_stream
-            assert stream is not None
-            return encode_chunk(stream.content) if form and stream.content else stream.content
+            data = self._streams.get(form)
+            if data is None:
+                data = self._streams[form] = self._encode_stream(form)
+            return data
         response = self.item.http_response
         assert response is not None and isinstance(form, Template)
         return form.fill(response)
+
+    def _encode_stream(self, chunked: Hashable) -> bytes:
+        stream = self.item.http_stream
+        assert stream is not None
+        return encode_chunk(stream.content) if chunked and stream.content else stream.content
 
     def weight(self, kind: str, block: int) -> int:
         """How many deliveries one delivery counts for, when ``block`` bytes count for one (grip 15)."""

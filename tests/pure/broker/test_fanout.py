@@ -298,6 +298,24 @@ def test_response_holds_with_one_template_share_their_bytes() -> None:
     assert first.got[0] is second.got[0]
 
 
+def test_answers_are_not_collected_while_others_are_still_to_be_written() -> None:
+    """Polls may have a template each, and their answers may be large."""
+    world = World(slice_=1)
+    holds = [Waiter(template()) for _ in range(3)]
+    world.listen(*holds)
+    body = "x" * 1000
+    world.broker.accept([parse_item({"channel": "c", "formats": {"http-response": {"body": body}}})])
+    world.turn()
+    world.turn()
+    (answer,) = holds[0].got
+    holds[0].got.clear()
+    holds[0].parts.clear()
+    assert len(answer) > 1000
+    assert sys.getrefcount(answer) == 2
+    world.settle()
+    assert holds[2].got == [answer]
+
+
 def test_a_channel_lingers_for_response_holds() -> None:
     world, hold = World(), Waiter(template())
     world.listen(hold)
