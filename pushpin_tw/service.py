@@ -54,10 +54,13 @@ class Services:
 
     def stop(self) -> None:
         """End what was shared, and the timers."""
-        for thing in self._shared.values():
+        for name, thing in self._shared.items():
             stop = getattr(thing, "stop", None)
             if stop is not None:
-                stop()
+                try:
+                    stop()
+                except Exception:
+                    self.stats.failure(f"stopping {name}")
         self._shared.clear()
         self.wheel.stop()
 
@@ -124,10 +127,13 @@ class PushpinService(MultiService):
         self.routes.reload()
 
     def stopService(self) -> Any:
-        """Stop listening, drop the clients, then the connections to origins."""
-        done = super().stopService()
-        self.lent.stop()
-        return done
+        """Stop listening, drop the clients, then the connections to origins and the timers."""
+
+        def last(result: Any) -> Any:
+            self.lent.stop()
+            return result
+
+        return super().stopService().addBoth(last)
 
 
 def make_service(
