@@ -61,7 +61,9 @@ async def test_c057_an_ipv6_port_takes_no_ipv4_clients() -> None:
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(("127.0.0.1", port))
         with socket.socket() as other:
-            other.bind(("127.0.0.1", port))  # the IPv4 port is free for somebody else
+            # The IPv4 port is free for somebody else; a connection of old that had its number is no matter.
+            other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            other.bind(("127.0.0.1", port))
 
 
 @pytest_twisted.ensureDeferred
