@@ -8,6 +8,7 @@ from __future__ import annotations
 import grp
 import os
 import pwd
+import resource
 from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredList, succeed
@@ -23,6 +24,10 @@ from pushpin_tw.errors import ConfigError
 
 SHORTAGE_PAUSE = 0.5
 """Seconds without accepting after file descriptors or memory have run out."""
+SHORTAGE_NOTE = 60.0
+"""Seconds until the log is told of a shortage again."""
+RESERVED = (16, 1000)
+"""File descriptors that clients leave to publishers and backends: a tenth, but at least and at most these."""
 CERTIFICATES = os.path.join("runner", "certs")
 """Below the directory of the configuration file."""
 
@@ -54,6 +59,8 @@ class ClientListeners:
         self._gateway = gateway
         self._services = services
         self._limit = config.runner.client_maxconn
+        self._room = self._limit
+        self._noted = -SHORTAGE_NOTE
         self._ports: list[EagerPort | EagerUnixPort] = []
         self._paused = False
         self._empty: Deferred[None] | None = None
@@ -71,6 +78,7 @@ class ClientListeners:
         :raises CannotListenError: one of them cannot be opened; none is open then.
         :raises ConfigError: a Unix socket shall belong to somebody unknown.
         """
+        self._room = min(self._limit, _room())
         try:
             for listen in self._config.runner.http_port:
                 self._open_tcp(listen.host, listen.port)
@@ -135,18 +143,25 @@ class ClientListeners:
         """Whether another client may come; if not, clients wait in the backlog until one goes."""
         if self._paused:
             return False
-        if len(self.watch.live) >= self._limit:
-            self._pause()
-            return False
-        return True
+        if len(self.watch.live) < self._room:
+            return True
+        if self._room < self._limit:
+            self._complain(f"the limit of file descriptors allows for no more than {self._room} clients")
+        self._pause()
+        return False
 
     def exhausted(self) -> None:
         """The process has no descriptor or memory left for another client."""
-        self._services.stats.note(
-            "warn", f"out of file descriptors or memory with {len(self.watch.live)} clients", "connmgr"
-        )
+        self._complain(f"out of file descriptors or memory with {len(self.watch.live)} clients")
         self._pause()
         self._services.wheel.schedule(self, SHORTAGE_PAUSE)
+
+    def _complain(self, text: str) -> None:
+        """A shortage can last, and shows itself many times a second."""
+        now = self._services.wheel.seconds()
+        if now - self._noted >= SHORTAGE_NOTE:
+            self._noted = now
+            self._services.stats.note("warn", text, "connmgr")
 
     def failed(self) -> None:
         """Within an ``except`` block: a client could not be taken in."""
@@ -162,7 +177,7 @@ class ClientListeners:
             port.stopReading()
 
     def _resume(self) -> None:
-        if self._paused and len(self.watch.live) < self._limit:
+        if self._paused and len(self.watch.live) < self._room:
             self._paused = False
             for port in self._ports:
                 port.startReading()
@@ -173,6 +188,15 @@ class ClientListeners:
         if self._empty is not None and not self.watch.live:
             empty, self._empty = self._empty, None
             empty.callback(None)
+
+
+def _room() -> int:
+    """How many clients the limit of file descriptors allows for."""
+    descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if descriptors == resource.RLIM_INFINITY:
+        return 2**31
+    least, most = RESERVED
+    return max(1, descriptors - min(most, max(least, descriptors // 10)))
 
 
 def _user_id(name: str) -> int:
