@@ -7,6 +7,7 @@ public ones where a target is not trusted.  Never retries and never talks HTTP.
 from __future__ import annotations
 
 from collections.abc import Callable
+from errno import EMFILE, ENFILE, ENOBUFS, ENOMEM
 from typing import Any, Protocol
 
 from twisted.internet.error import ConnectionRefusedError, TCPTimedOutError, UserError
@@ -23,6 +24,8 @@ from pushpin_tw.origin.transport import OriginConnector, connect
 from pushpin_tw.routing.route import private_address
 
 MAX_ADDRESSES = 16
+
+_EXHAUSTED = (EMFILE, ENFILE, ENOBUFS, ENOMEM)
 
 
 class Caller(Protocol):
@@ -46,15 +49,18 @@ class Dial(ClientFactory):
         caller: Caller,
         make: Callable[[], Connection],
         tls: SslCreator | None,
+        exhausted: Callable[[], None],
         reactor: Any,
     ) -> None:
-        """``make`` builds the connection object, with ``caller`` as its user."""
+        """``make`` builds the connection object, with ``caller`` as its user; ``exhausted`` is called when
+        there is no descriptor or memory left for it."""
         self._host = host
         self._port = port
         self._untrusted = untrusted
         self._caller: Caller | None = caller
         self._make: Callable[[], Connection] | None = make
         self._tls = tls
+        self._exhausted = exhausted
         self._reactor = reactor
         self._addresses: list[str] = []
         self._connector: OriginConnector | None = None
@@ -133,6 +139,8 @@ class Dial(ClientFactory):
         elif isinstance(reason.value, (ConnectionRefusedError, TCPTimedOutError)):
             self._give_up(OriginUnreachable(reason.getErrorMessage()))
         else:
+            if getattr(reason.value, "osError", None) in _EXHAUSTED:
+                self._exhausted()
             self._give_up(OriginError(reason.getErrorMessage()))
 
     def _give_up(self, error: OriginError) -> None:

@@ -85,6 +85,7 @@ class HttpOrigin:
             call,
             lambda: Connection(pool, key, call, check),
             None if tls is None else tls.creator(name),
+            pool.exhausted,
             self._reactor,
         )
         call.dialing(dial)

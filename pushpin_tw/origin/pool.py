@@ -21,6 +21,9 @@ MAX_IDLE = 1000
 STEP = 10.0
 """Seconds: the wheel looks at every connection this often and so never keeps a closed one for long."""
 
+SHORTAGE_NOTE = 60.0
+"""Seconds until the log is told of a shortage again."""
+
 FAREWELL = 5.0
 """Seconds a peer has for its side of a TLS close."""
 
@@ -221,6 +224,8 @@ class Pool:
         self.silence_timeout: float = services.config.tw.silence_timeout
         self._idle: dict[Hashable, dict[Connection, None]] = {}
         self._order: OrderedDict[Connection, None] = OrderedDict()
+        self._stats = services.stats
+        self._noted = -SHORTAGE_NOTE
         self._stopped = False
 
     def __len__(self) -> int:
@@ -263,9 +268,20 @@ class Pool:
             del self._idle[connection.key]
         return True
 
+    def exhausted(self) -> None:
+        """The process has no descriptor or memory left for a connection: those that nobody uses end."""
+        now = self.wheel.seconds()
+        if now - self._noted >= SHORTAGE_NOTE:
+            self._noted = now
+            self._stats.note("warn", "out of file descriptors or memory for connections to backends")
+        self._close_idle()
+
     def stop(self) -> None:
         """Close the idle connections, and from now on every one that would become idle."""
         self._stopped = True
+        self._close_idle()
+
+    def _close_idle(self) -> None:
         for connection in list(self._order):
             self.forget(connection)
             connection.close()
