@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Callable, Iterable, Mapping
+from errno import EMFILE, ENFILE, ENOMEM
 from typing import Any, Protocol
 
 from twisted.application.service import Service
@@ -21,6 +22,8 @@ from pushpin_tw.config import Config
 from pushpin_tw.routing.route import Route
 from pushpin_tw.routing.routefile import COMMAND_LINE, KeySource, parse_routes
 from pushpin_tw.wire.gripsig import load_key
+
+_EXHAUSTED = (EMFILE, ENFILE, ENOMEM)
 
 inotify: Any
 try:
@@ -116,8 +119,10 @@ class RoutesWatch(Service):
         try:
             with open(self._path, "rb") as file:
                 text = file.read().decode("utf-8", "surrogateescape")
-        except OSError:
+        except OSError as error:
             self._note("warn", f"unable to open routes file: {self._name}")
+            if error.errno in _EXHAUSTED:
+                self._changed()  # it may have, and nobody would say so again
             return
         count = self._parse(text, self._name, os.path.dirname(self._path))
         self._note("info", f"routes loaded with {count} entries")

@@ -7,6 +7,7 @@ when they are first wanted and again when they have changed.  Never writes a fil
 from __future__ import annotations
 
 import os
+from errno import EMFILE, ENFILE, ENOMEM
 from typing import Any
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -21,6 +22,7 @@ KEPT = 1000
 
 # A TLS record: alert, fatal, unrecognized_name (RFC 8446, 6.2).  OpenSSL offers no way to ask for this alert.
 _UNRECOGNIZED_NAME = bytes.fromhex("15 03 03 00 02 02 70")
+_EXHAUSTED = (EMFILE, ENFILE, ENOMEM)
 # What a file's identity and change are known by.
 _Stamp = tuple[int, int, int]
 
@@ -52,22 +54,30 @@ class CertificateDirectory:
         known = self._loaded.get(name)
         if known is not None and known[0] == stamps:
             return known[1]
-        context = self._read(certificate, key)
+        try:
+            context = self._read(certificate, key)
+        except OSError:
+            return None  # nothing to be remembered
         if len(self._loaded) >= KEPT:
             del self._loaded[next(iter(self._loaded))]
         self._loaded[name] = stamps, context
         return context
 
     def _read(self, certificate: str, key: str) -> SSL.Context | None:
+        """:raises OSError: the process has no descriptor or memory left; the files may be good."""
         context = make_context()
         try:
+            with open(certificate, "rb"):
+                pass  # OpenSSL does not tell why it cannot
             context.use_certificate_chain_file(certificate)
             # OpenSSL would ask at the terminal for the passphrase of an encrypted key; this refuses it.
             with open(key, "rb") as file:
                 load_pem_private_key(file.read(), None)
             context.use_privatekey_file(key)
             context.check_privatekey()
-        except (SSL.Error, OSError, TypeError, ValueError, UnsupportedAlgorithm):
+        except (SSL.Error, OSError, TypeError, ValueError, UnsupportedAlgorithm) as error:
+            if isinstance(error, OSError) and error.errno in _EXHAUSTED:
+                raise
             self._stats.note("error", f"unusable certificate: {certificate}", "connmgr")
             return None
         return context
