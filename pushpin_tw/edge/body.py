@@ -28,9 +28,10 @@ class RequestBody:
         "_abandoned",
         "_begun",
         "_connection",
+        "_expects_continue",
+        "_length",
         "_limit",
         "_reader",
-        "_request",
         "_responder",
         "_sink",
     )
@@ -40,7 +41,9 @@ class RequestBody:
     ) -> None:
         """``limit``: bytes that may wait unread, and that the line before a chunk may have."""
         self._connection = connection
-        self._request = request
+        # Not the request itself: a held client would keep its headers.
+        self._length = None if request.chunked else request.length
+        self._expects_continue = request.expects_continue
         self._responder = responder
         self._limit = limit
         self._reader = self._make_reader()
@@ -49,10 +52,7 @@ class RequestBody:
         self._abandoned = False
 
     def _make_reader(self) -> BodyReader:
-        if self._request.chunked:
-            return ChunkedReader(self._limit)
-        assert self._request.length is not None
-        return LengthReader(self._request.length)
+        return ChunkedReader(self._limit) if self._length is None else LengthReader(self._length)
 
     # ---- for whoever wants the body ------------------------------------------------------------------------
 
@@ -68,7 +68,7 @@ class RequestBody:
             # What waited may have stopped the reading; the sink may stop it again.
             connection.resume_reading()
             self._feed(data)
-        elif self._request.expects_continue and not self._responder.started:
+        elif self._expects_continue and not self._responder.started:
             connection.send(CONTINUE)
 
     def pause(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import random
 from typing import Any
 
@@ -9,8 +10,10 @@ import pytest_twisted
 from twisted.internet import reactor
 
 from pushpin_tw.config import parse_config
+from pushpin_tw.proxy.exchange import Exchange
 from pushpin_tw.service import Origins, Services, target_types
 from pushpin_tw.testing.services import RecordedStats
+from pushpin_tw.wire.message import Request
 from tests.pure.routing.tables import only
 from tests.support.clock import StillClock
 from tests.support.rawclient import RawClient
@@ -44,6 +47,25 @@ async def test_stopping_ends_every_hold_and_every_timer() -> None:
     assert proxy.clock.getDelayedCalls() == []
     assert proxy.service.client_addresses == []
     proxy.log.no_bugs()
+
+
+@case
+async def test_a_held_stream_does_not_keep_the_request_that_opened_it() -> None:
+    """Not even one with a body, which the edge may still have to step over."""
+    proxy = await ServiceProxy.start(["* test"], {})
+    before = count(Request)
+    client = await RawClient.connect(proxy.address)
+    client.send(b"POST /stream?channel=c HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc")
+    await proxy.held("c", 1)
+    assert count(Request) == before
+    assert count(Exchange) == 0
+    client.drop()
+    await proxy.stop()
+
+
+def count(kind: type) -> int:
+    gc.collect()
+    return sum(type(thing) is kind for thing in gc.get_objects())
 
 
 def test_what_is_shared_is_stopped_even_if_one_cannot_be() -> None:
