@@ -59,11 +59,14 @@ class Batch:
 class Bucket:
     """The deliveries that share one rate."""
 
-    __slots__ = ("batches", "waiting")
+    __slots__ = ("batches", "debt", "waiting")
 
     def __init__(self) -> None:
         self.batches: deque[Batch] = deque()
         self.waiting = 0
+        """Deliveries."""
+        self.debt = 0
+        """By how much the latest delivery was too heavy."""
 
 
 class Fanout:
@@ -87,7 +90,6 @@ class Fanout:
         self._buckets: dict[str, Bucket] = {}
         self._running = False
         self._first = False
-        self._debt = 0
         self._run = 0
         self._channel: str | None = None
 
@@ -151,7 +153,7 @@ class Fanout:
 
     def _turn(self) -> None:
         try:
-            self._serve(self._pace.budget - self._debt)
+            self._serve(self._pace.budget)
         except Exception:
             self._stats.failure("fan-out")
         if not self._buckets:
@@ -166,17 +168,18 @@ class Fanout:
     def _serve(self, budget: int) -> None:
         """One turn: the bucket whose turn it is, then it goes to the end of the row.
 
-        A delivery heavier than the budget leaves a debt, which later turns pay.
+        A delivery heavier than the budget leaves a debt, which later turns of its bucket pay, also when
+        nothing waits any more.  Within a turn the bucket stays where it is, for who publishes on a delivery.
         """
-        if budget <= 0:
-            self._debt = -budget
-            return
-        name = next(iter(self._buckets))
-        bucket = self._buckets.pop(name)
+        name, bucket = next(iter(self._buckets.items()))
+        left = budget - bucket.debt
         try:
-            self._debt = max(0, -self._drain(bucket, budget))
+            if left > 0:
+                left = self._drain(bucket, left)
         finally:
-            if bucket.batches:
+            bucket.debt = max(0, -left)
+            del self._buckets[name]
+            if bucket.batches or bucket.debt:
                 self._buckets[name] = bucket
 
     def _drain(self, bucket: Bucket, budget: int) -> int:

@@ -547,6 +547,45 @@ def test_a_heavy_delivery_is_paid_for_by_later_turns() -> None:
     assert paced(world, hold) == [0.0, 0.075]
 
 
+def test_a_debt_is_paid_off_while_nothing_waits() -> None:
+    world, hold = World(rate=40, block=10), Listener()
+    world.listen(hold)
+    world.publish("x" * 100)
+    world.settle()
+    assert round(world.now, 3) == 100.0 + 9 * 0.025
+    world.publish("y")
+    assert world.queue[0][0] == world.now
+    world.settle()
+    assert b"".join(hold.got).endswith(b"xy")
+
+
+def test_the_debt_of_one_bucket_is_not_paid_by_another() -> None:
+    world = World(rate=40, block=10)
+    heavy, light = Listener(bucket="heavy"), Listener(bucket="light")
+    world.listen(heavy)
+    world.listen(light, channel="d")
+    world.publish("x" * 1000)
+    world.publish(*"abc", channel="d")
+    assert paced(world, light) == [0.025, 0.075, 0.125]
+
+
+def test_who_publishes_on_a_delivery_is_heard() -> None:
+    """An origin of this process may do so when a request is run again, say."""
+    world, other = World(rate=40), Listener()
+
+    class Echo(Listener):
+        def deliver(self, data: bytes, parts: Sequence[bytes]) -> None:
+            super().deliver(data, parts)
+            if len(self.got) < 3:
+                world.publish(f"{len(self.got)}")
+
+    echo = Echo()
+    world.listen(echo, other)
+    world.publish("a", "b")
+    world.settle()
+    assert echo.got == other.got == [b"a", b"b", b"1", b"2"]
+
+
 def test_an_item_may_state_its_size() -> None:
     world, hold = World(rate=40, block=10), Listener()
     world.listen(hold)
