@@ -6,9 +6,7 @@ response is complete or a hold has taken the client over; then nothing refers to
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import update_wrapper
-from typing import Any, Concatenate, ParamSpec
+from typing import Any
 
 from zope.interface import implementer
 
@@ -24,44 +22,10 @@ from pushpin_tw.proxy.decision import (
     relayed_headers,
 )
 from pushpin_tw.proxy.held import Acceptance, Retry
+from pushpin_tw.proxy.within import NOT_YET, guarded
 from pushpin_tw.routing.route import Route, Target
 from pushpin_tw.routing.uri import Uri
 from pushpin_tw.wire.message import Request, Response
-
-P = ParamSpec("P")
-
-
-def guarded(
-    method: Callable[Concatenate[Exchange, P], None],
-) -> Callable[Concatenate[Exchange, P], None]:
-    """A bug in here costs this exchange, nothing else; once that is over it hears nothing any more.
-
-    An origin of this process may answer within ``fetch``, when it cannot be told yet that nobody listens.
-    """
-
-    def call(self: Exchange, /, *args: P.args, **kwargs: P.kwargs) -> None:
-        if self.responder is None:
-            return
-        try:
-            method(self, *args, **kwargs)
-        except Exception:
-            self.crash()
-
-    return update_wrapper(call, method)
-
-
-class _NotYet:
-    """Stands for a call while ``fetch`` has not returned: an origin of this process may answer within it."""
-
-    congested = False
-
-    def write(self, data: bytes) -> None:
-        """Nobody listens yet."""
-
-    finish = pause = resume = cancel = lambda self: None
-
-
-_NOT_YET = _NotYet()
 
 
 @implementer(IBodySink, IOriginSink, IResponderOwner)
@@ -182,9 +146,9 @@ class Exchange:
         except HttpError as error:
             self._finish_with(error.status, error.text)
             return
-        self._call = _NOT_YET
+        self._call = NOT_YET
         call = self.gateway.origins.origin(target).fetch(prepared, self)
-        if self._call is not _NOT_YET:
+        if self._call is not NOT_YET:
             call.cancel()  # it has answered or failed already; harmless then
             return
         self._call = call
@@ -231,6 +195,8 @@ class Exchange:
         elif decision is Decision.TOO_LARGE:
             self._finish_with(400, answers.REQUEST_TOO_LARGE)
         else:
+            if self._call is not NOT_YET:
+                self._kept.clear()  # nobody else is asked any more, and the response may take long
             self.responder.start(response.status, response.reason, relayed_headers(response), response.length)
 
     def _abandon_body(self) -> None:

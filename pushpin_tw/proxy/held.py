@@ -45,6 +45,7 @@ class Acceptance:
     rerun: bool
     """Whether a hold has run the request again."""
     retry: Retry | None
+    """For a response hold; None when the request was not complete when it was answered."""
 
     def hold(self, responder: Any) -> None:
         """Let the client wait as the instructions say."""
@@ -60,6 +61,8 @@ class Acceptance:
 
     def _hold_response(self, responder: Any) -> None:
         acceptor = self.acceptor
+        if self.retry is None:
+            responder.persistent = False  # the rest of the request is never read
         template = acceptor.templates.find(
             self.instruct, responder.minor, responder.persistent, responder.head_only
         )

@@ -130,6 +130,24 @@ def test_an_early_answer_is_relayed_and_the_rest_of_the_body_not_read() -> None:
     assert scene.logged() == ["POST http://h/ -> a:1 code=413 3"]
 
 
+def test_a_relayed_response_does_not_keep_the_request_body() -> None:
+    scene = Scene(TWO)
+    upload = scene.posts(5, waiting=b"abcde")
+    upload.ends()
+    exchange = scene.a.sink
+    assert exchange._kept == b"abcde"
+    scene.a.responds()
+    assert exchange._kept == b""
+
+
+def test_a_complete_body_reaches_an_origin_that_answers_within_fetch() -> None:
+    scene = Scene()
+    scene["a:1"].within = lambda call: call.responds(200, length=0)
+    upload = scene.posts(5, waiting=b"abcde")
+    upload.ends()
+    assert scene.said() == ["upload: begin", "a: POST / (5)", "client: 200 OK, 0 bytes", "a: abcde", "a: end"]
+
+
 def test_an_answer_within_fetch_does_not_make_a_partial_body_look_complete() -> None:
     scene = Scene()
     scene["a:1"].within = lambda call: call.responds(401, length=0)

@@ -71,7 +71,7 @@ def test_a_poll_that_was_answered_early_is_never_run_again() -> None:
     scene.a.responds(200, *hold("response")).sends(b"nothing").ends()
     scene.said()
     scene.publishes(response={"action": "hint"})
-    assert scene.said() == ["client: HTTP/1.1 200 OK~Content-Length: 7~~nothing"]
+    assert scene.said() == ["client: HTTP/1.1 200 OK~Connection: close~Content-Length: 7~~nothing"]
     assert len(scene["a:1"].calls) == 1
 
 
