@@ -262,14 +262,14 @@ class MoodyOrigin(Factory):
     def _answer_poll(self, number: int, size: int, channels: str) -> list[bytes]:
         body = b'{"timeout":%d}' % number
         if not self._holds():
-            return pieces(self._dice, self._framed(number, body))
+            return pieces(self._dice, self._framed(number, body, b"X-Plain: yes"))
         hold = (b"Grip-Hold: response", b"Grip-Channel: " + channels.encode(), b"Grip-Timeout: 20")
         return pieces(self._dice, self._framed(number, body, *hold))
 
     def _answer_stream(self, number: int, size: int, channels: str) -> list[bytes]:
         body = content(number, size) + b"|"
         if not self._holds():
-            return pieces(self._dice, self._framed(number, body))
+            return pieces(self._dice, self._framed(number, body, b"X-Plain: yes"))
         hold = [b"Grip-Hold: stream", b"Grip-Channel: " + channels.encode()]
         if self._dice.random() < 0.5:
             hold.append(b"Grip-Keep-Alive: ~; timeout=%d" % self._dice.choice((5, 20)))
