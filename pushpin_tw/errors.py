@@ -60,6 +60,17 @@ class InstructError(GripError):
     """Grip headers or an ``application/grip-instruct`` body with a wrong value."""
 
 
+class FilterError(GripError):
+    """A filter could not do its work; ``detail`` begins with ``filter error: ``.
+
+    With ``blank`` an item is delivered all the same, without content (grip 13.3).
+    """
+
+    def __init__(self, detail: str, blank: bool = False) -> None:
+        self.blank = blank
+        super().__init__(detail)
+
+
 class PublishError(PushpinError):
     """A publisher's words are wrong; ``reason`` is what it is told (may be empty)."""
 

@@ -6,8 +6,6 @@ return at once; nothing here raises unless it says so.  Values that travel are t
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 from zope.interface import Attribute, Interface
 
 # ---- a request comes in ------------------------------------------------------------------------------------
@@ -219,35 +217,61 @@ class IRefetch(Interface):
         """Run a held request again as if it had just come; ``retry`` is what the hold was given for this."""
 
 
-@dataclass(slots=True)
-class RequestLine:
-    """What the log says about one request (proxy 8.11).
+class ILinks(Interface):
+    """What holds ask origins by themselves.  Given by ``proxy``, used by ``hold`` and by filters.
 
-    Not frozen: one is made for each request, and a frozen one takes twice as long to make.
+    Requests are ``grip.terms.LinkRequest`` values.  No sink and no ``done`` is called within these methods.
     """
 
-    method: bytes
-    uri: str
-    """As received, not rewritten."""
-    outcome: str
-    """'code' (with ``status`` and ``size``), 'accept' (it came to rest in a hold) or 'error'."""
-    status: int = 0
-    size: int = 0
-    """Body bytes sent to the client."""
-    target: str = ""
-    """Label of the last target tried; empty when none was."""
-    over_http: bool = False
-    """A WebSocket over an ``over_http`` target."""
-    peer: str = ""
-    referer: str = ""
-    route: str = ""
-    """The route's id when it is an explicit one."""
-    retry: bool = False
-    shared: int | None = None
-    """A number that tells which shared exchange it was part of."""
-    user_agent: str = ""
-    last_ids: list[tuple[str, str]] = field(default_factory=list)
-    """(channel, id) for each ``Grip-Last`` header of the client."""
+    started = Attribute("How many requests follow() has sent so far (int).")
+
+    def follow(request, sink, after):  # type: ignore[no-untyped-def]
+        """Fetch a next link and tell ``sink``, an ``ILinkSink``; returns an ``ILinkCall``.
+
+        Equal requests share one fetch, but only one that was sent when ``started`` was ``after`` or more:
+        what a hold had missed by then is in no earlier answer.
+        """
+
+    def gone(request):  # type: ignore[no-untyped-def]
+        """POST to a gone link, once, and forget about it."""
+
+    def ask(request, headers, body, limit, done):  # type: ignore[no-untyped-def]
+        """POST ``body`` with ``headers`` for a filter.
+
+        Calls ``done(result)``: ``(status, headers, body)``, the body at most ``limit`` bytes, or a
+        ``FilterError``.  Returns an object with ``cancel()``, after which ``done`` is not called.
+        """
+
+
+class ILinkCall(Interface):
+    """A next link that is being fetched."""
+
+    def pause():  # type: ignore[no-untyped-def]
+        """The client takes no more for the moment; what was read already may still come."""
+
+    def resume():  # type: ignore[no-untyped-def]
+        """It takes more."""
+
+    def cancel():  # type: ignore[no-untyped-def]
+        """The sink wants no more, and hears no more."""
+
+
+class ILinkSink(Interface):
+    """Who waits for a next link: ``link_opened``, any number of ``link_received``, ``link_finished``; or,
+    at any time instead, ``link_failed``."""
+
+    def link_opened(instruct):  # type: ignore[no-untyped-def]
+        """The origin answered with 2xx and sound instructions (an ``Instruct`` whose mode is 'none' or
+        'stream')."""
+
+    def link_received(data):  # type: ignore[no-untyped-def]
+        """Body bytes, filtered as the instructions say."""
+
+    def link_finished():  # type: ignore[no-untyped-def]
+        """The body is complete."""
+
+    def link_failed(error):  # type: ignore[no-untyped-def]
+        """A ``GripError`` that ends the client's response, or None: it may work the next time."""
 
 
 class IStatsSink(Interface):
@@ -260,7 +284,7 @@ class IStatsSink(Interface):
     wants_holds = Attribute("The same for held() and linked().")
 
     def request_finished(line):  # type: ignore[no-untyped-def]
-        """A proxied request ended or came to rest in a hold; ``line`` is a ``RequestLine``."""
+        """A proxied request ended or came to rest in a hold; ``line`` is a ``wire.message.RequestLine``."""
 
     def held(uri, channel, retry):  # type: ignore[no-untyped-def]
         """The request for ``uri`` (str) joined ``channel``; ``retry``: it was run again by a hold."""
@@ -326,6 +350,24 @@ class ITargetType(Interface):
         """The ``IOrigin`` for a ``routing.route.Target``; called once for each target of a table.
 
         ``services`` is an ``IServices``.
+        """
+
+
+class IMessageFilter(Interface):
+    """A filter that origins attach to a channel by its name.  *Plugin*, as ``ITargetType``."""
+
+    name = Attribute("How instructions call it.")
+    targets = Attribute(
+        "What it works on, a frozenset: 'delivery' (it may drop an item), 'message' (it may change an item's "
+        "content), 'response' (it may change the body of an origin's response)."
+    )
+
+    def start(context, content, done):  # type: ignore[no-untyped-def]
+        """Look at ``content`` (bytes, empty for an item without content) for one hold.
+
+        ``context`` is a ``grip.filters.FilterContext``.  Calls ``done(outcome)`` once, within this call or
+        later: bytes to go on with, None to drop the item, or a ``FilterError``.  Returns None, or an object
+        with ``cancel()``, after which ``done`` must not be called.
         """
 
 

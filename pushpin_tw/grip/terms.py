@@ -6,7 +6,7 @@ Never parses.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from pushpin_tw.errors import InstructError
@@ -58,6 +58,18 @@ class NextLink:
     """Absolute, ``http`` or ``https``."""
     timeout: int = DEFAULT_LINK_TIMEOUT
     """Seconds without items until it is fetched; 0 is at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class LinkRequest:
+    """What a hold asks an origin by itself (grip 10.2, 10.6, 13.6)."""
+
+    place: Hashable
+    """Where the hold's client has come in; made by the proxy, not looked into by holds."""
+    uri: str
+    """Absolute, ``http`` or ``https``."""
+    last_ids: tuple[tuple[str, str], ...] = ()
+    """Pairs of channel and id for ``Grip-Last``."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from typing import Any
 from zope.interface import implementer
 
 from pushpin_tw.errors import HttpError
-from pushpin_tw.interfaces import IGateway, IRefetch, RequestLine
+from pushpin_tw.interfaces import IGateway, IRefetch
 from pushpin_tw.proxy import answers
 from pushpin_tw.proxy.exchange import Exchange
 from pushpin_tw.proxy.held import Acceptor, Retry
@@ -22,7 +22,7 @@ from pushpin_tw.routing.table import RouteTable
 from pushpin_tw.routing.uri import Uri, request_uri
 from pushpin_tw.wheel import WheelClock
 from pushpin_tw.wire.headers import get
-from pushpin_tw.wire.message import OriginRequest, Request
+from pushpin_tw.wire.message import OriginRequest, Request, RequestLine
 
 _EVENTS = b"application/websocket-events"
 _LENGTHS = frozenset(map(len, (b"user-agent", b"referer", b"grip-last")))

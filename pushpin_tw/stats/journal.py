@@ -14,8 +14,9 @@ from zope.interface import implementer
 
 from pushpin_tw.config import Config
 from pushpin_tw.config.loglevel import DEBUG, ERROR, INFO, SERVICES, WARN
-from pushpin_tw.interfaces import IStatsSink, RequestLine
+from pushpin_tw.interfaces import IStatsSink
 from pushpin_tw.stats.logfile import Logs, Voice
+from pushpin_tw.wire.message import RequestLine
 
 _LEVELS = {"error": ERROR, "warn": WARN, "info": INFO, "debug": DEBUG}
 

@@ -18,7 +18,7 @@ from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent
 from zope.interface import implementer
 
 from pushpin_tw.config.loglevel import DEBUG, ERROR, INFO, WARN
-from pushpin_tw.interfaces import RequestLine
+from pushpin_tw.wire.message import RequestLine
 
 NAMES = ("ERR", "WARN", "INFO", "DEBUG", "TRACE")
 FLUSH_DELAY = 0.1

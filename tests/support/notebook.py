@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from pushpin_tw.config import Config
 from pushpin_tw.config.loglevel import ERROR, SERVICES, WARN
-from pushpin_tw.interfaces import RequestLine
 from pushpin_tw.stats.journal import Journal
 from pushpin_tw.stats.logfile import Logs
+from pushpin_tw.wire.message import RequestLine
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,6 @@ from twisted.internet.task import Clock
 from twisted.logger import Logger, LogLevel, LogPublisher
 from twisted.python.failure import Failure
 
-from pushpin_tw.interfaces import RequestLine
 from pushpin_tw.stats.logfile import (
     FLUSH_DELAY,
     FLUSH_LINES,
@@ -23,6 +22,7 @@ from pushpin_tw.stats.logfile import (
     Output,
     TextVoice,
 )
+from pushpin_tw.wire.message import RequestLine
 
 NOON = 1_700_000_000.25
 WHEN = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.250 "
