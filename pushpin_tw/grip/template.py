@@ -16,6 +16,8 @@ from pushpin_tw.grip.jsonpatch import apply_patch
 from pushpin_tw.wire.headers import Header
 from pushpin_tw.wire.render import whole_response
 
+_PLAIN: tuple[Header, ...] = ((b"Content-Type", b"text/plain"),)
+
 
 class Template:
     """Status, headers and body of a timeout, and how this client's responses are framed."""
@@ -44,6 +46,10 @@ class Template:
         if body is None:
             body = apply_patch(self.body, published.patch or ())
         return self._whole(published.code, published.reason, published.merge(self.headers), body)
+
+    def failure(self, text: str) -> bytes:
+        """The whole response that tells what went wrong in the hold (grip 8.2)."""
+        return self._whole(502, b"Bad Gateway", _PLAIN, text.encode() + b"\n")
 
     def _whole(self, status: int, reason: bytes, headers: Sequence[Header], body: bytes) -> bytes:
         return whole_response(self.minor, self.persistent, self.head_only, status, reason, headers, body)
