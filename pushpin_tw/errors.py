@@ -82,9 +82,32 @@ class PublishError(PushpinError):
 class OriginError(PushpinError):
     """No usable answer from an origin: 502, no other target is tried."""
 
+    kind = "general error"
+    """What filters that ask an origin call it (grip 13.6)."""
+
 
 class OriginUnreachable(OriginError):
     """The connection could not be made (refused, timed out, TLS failure): the next target is tried."""
+
+    kind = "connection refused"
+
+
+class OriginUnanswered(OriginUnreachable):
+    """Nobody answered the attempt to connect."""
+
+    kind = "connection timed out"
+
+
+class OriginInsecure(OriginUnreachable):
+    """TLS failed: no handshake, or the peer could not prove who it is."""
+
+    kind = "tls error"
+
+
+class OriginDisconnected(OriginError):
+    """The connection ended before the response was complete."""
+
+    kind = "disconnected"
 
 
 class OriginBlocked(OriginError):
@@ -93,3 +116,5 @@ class OriginBlocked(OriginError):
 
 class OriginTimeout(OriginError):
     """The origin was silent for too long: the client is dropped without a word."""
+
+    kind = "request timed out"

@@ -32,6 +32,9 @@ from pushpin_tw.routing.table import RouteTable
 from pushpin_tw.stats.journal import Journal
 from pushpin_tw.wheel import Wheel
 
+MAX_DIRECT = 1000
+"""Hosts of links that are not reached through a route and are remembered."""
+
 
 @implementer(IServices)
 class Services:
@@ -72,6 +75,7 @@ class Origins:
         self._types = types
         self._services = services
         self._origins: dict[Target, Any] = {}
+        self._direct: dict[Target, Any] = {}
 
     def origin(self, target: Target) -> Any:
         """The IOrigin of ``target``."""
@@ -79,6 +83,17 @@ class Origins:
         if origin is None:
             origin = self._types[target.kind].origin(target, self._services)
             self._origins[target] = origin
+        return origin
+
+    def direct(self, target: Target) -> Any:
+        """The IOrigin of a target that no route names: the host of a link.  Origins say where links lead to,
+        so that only the latest of these are kept; connections live in the pool all the same."""
+        origin = self._direct.pop(target, None)
+        if origin is None:
+            origin = self._types[target.kind].origin(target, self._services)
+        self._direct[target] = origin
+        if len(self._direct) > MAX_DIRECT:
+            del self._direct[next(iter(self._direct))]
         return origin
 
     def keep(self, routes: Iterable[Route]) -> None:

@@ -17,7 +17,7 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from pushpin_tw.errors import OriginBlocked, OriginError, OriginUnreachable
+from pushpin_tw.errors import OriginBlocked, OriginError, OriginUnanswered, OriginUnreachable
 from pushpin_tw.origin.pool import Connection
 from pushpin_tw.origin.tls import SslCreator, is_literal
 from pushpin_tw.origin.transport import OriginConnector, connect
@@ -136,8 +136,10 @@ class Dial(ClientFactory):
             return
         if self._addresses:
             self._next()
-        elif isinstance(reason.value, (ConnectionRefusedError, TCPTimedOutError)):
+        elif isinstance(reason.value, ConnectionRefusedError):
             self._give_up(OriginUnreachable(reason.getErrorMessage()))
+        elif isinstance(reason.value, TCPTimedOutError):
+            self._give_up(OriginUnanswered(reason.getErrorMessage()))
         else:
             if getattr(reason.value, "osError", None) in _EXHAUSTED:
                 self._exhausted()

@@ -11,7 +11,14 @@ from typing import Any
 
 from zope.interface import implementer
 
-from pushpin_tw.errors import HttpError, OriginError, OriginTimeout, OriginUnreachable, WireError
+from pushpin_tw.errors import (
+    HttpError,
+    OriginDisconnected,
+    OriginError,
+    OriginInsecure,
+    OriginTimeout,
+    WireError,
+)
 from pushpin_tw.interfaces import IOrigin, IOriginCall
 from pushpin_tw.origin.connect import Dial
 from pushpin_tw.origin.pool import Connection, Pool
@@ -266,13 +273,13 @@ class HttpCall:
         """The backend has gone."""
         reader = self._reader
         if self._connection is None:
-            self._fail(OriginUnreachable("TLS failed"))
+            self._fail(OriginInsecure("TLS failed"))
         elif reader is None:
-            self._fail(OriginError("closed before a response"))
+            self._fail(OriginDisconnected("closed before a response"))
         elif clean and reader.closed():
             self._end(reusable=False)
         else:
-            self._fail(OriginError("closed within a response"))
+            self._fail(OriginDisconnected("closed within a response"))
 
     def data_received(self, data: bytes) -> None:
         """Bytes of the response."""

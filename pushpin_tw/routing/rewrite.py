@@ -14,6 +14,7 @@ from pushpin_tw.errors import OriginError
 from pushpin_tw.routing.forwarded import ForwardedRule, cdn_loop
 from pushpin_tw.routing.route import Route, Target
 from pushpin_tw.routing.uri import Authority, Uri, normal_path
+from pushpin_tw.wire.gripsig import Signer
 from pushpin_tw.wire.headers import HeaderList, is_value
 from pushpin_tw.wire.message import OriginRequest, Request
 
@@ -147,7 +148,7 @@ class Rewriter:
         if self._cdn_loop:
             kept.append((b"CDN-Loop", cdn_loop(loops, self._cdn_loop)))
         if grip and not route.no_grip:
-            _sign(kept, route, now, last_ids)
+            sign(kept, route.signer, now, last_ids)
         if self._protocol_names and uri.secure:
             kept += [(name, uri.scheme.encode()) for name in self._protocol_names]
         rule = self._trusted_rule if trusted else self._rule
@@ -164,9 +165,12 @@ def _protocol_names(setting: str) -> tuple[bytes, ...]:
     return (b"X-Forwarded-Proto",) if setting == "proto-only" else ()
 
 
-def _sign(headers: HeaderList, route: Route, now: int, last_ids: Iterable[tuple[str, str]]) -> None:
-    if route.signer is not None:
-        headers.append((b"Grip-Sig", route.signer.token(now)))
+def sign(
+    headers: HeaderList, signer: Signer | None, now: int, last_ids: Iterable[tuple[str, str]] = ()
+) -> None:
+    """Add the headers by which an origin knows a GRIP proxy, and what a client has seen last (grip 16.1)."""
+    if signer is not None:
+        headers.append((b"Grip-Sig", signer.token(now)))
     headers.append(_FEATURES)
     for channel, last_id in last_ids:
         value = f"{channel}; last-id={last_id}".encode("utf-8", "replace")
