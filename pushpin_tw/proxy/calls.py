@@ -124,10 +124,6 @@ class Pace:
         self._windows: dict[str, _Window] = {}
         self._places: dict[Errand, _Window] = {}
 
-    def __len__(self) -> int:
-        """How many wait for their turn."""
-        return len(self._places)
-
     def enter(self, errand: Errand) -> None:
         """``errand`` begins in a later turn of the reactor, or is refused then."""
         uri = errand.order.link.uri

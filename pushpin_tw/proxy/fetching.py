@@ -63,8 +63,7 @@ class LinkCall:
 
     def expired(self) -> None:
         """The wheel's call: it has paused for long."""
-        if self.sink is not None and self.paused:
-            self._fetch.lagging(self)
+        self._fetch.lagging(self)
 
     # ---- for the fetch -------------------------------------------------------------------------------------
 
@@ -194,8 +193,7 @@ class Fetch(SubRequest):
 
     def left(self, call: LinkCall) -> None:
         """``call`` is over; with the last one, the fetch is."""
-        if self.calls.pop(call, self) is self:
-            return
+        del self.calls[call]
         self.room.wheel.cancel(call)
         if call.paused:
             self.waiting -= 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import pytest_twisted
 
-from pushpin_tw.errors import OriginError, OriginTimeout, OriginUnreachable
+from pushpin_tw.errors import OriginDisconnected, OriginError, OriginTimeout, OriginUnreachable
 from pushpin_tw.testing.origins import RecordingSink
 from tests.loopback.originpeer import Link, fetched, request
 from tests.loopback.originstage import OriginStage
@@ -26,7 +26,7 @@ async def answered(
 async def refused(stage: OriginStage, response: bytes, close: bool = False) -> None:
     """A response that is no usable answer: failed, but no reason for another target."""
     sink = await answered(stage, response, close=close)
-    assert type(sink.error) is OriginError
+    assert type(sink.error) is (OriginDisconnected if close else OriginError)
     assert sink.response is None
     link = await stage.peer.link()
     await stage.peer.until(lambda: link.lost, "the end of the connection")
@@ -163,14 +163,14 @@ async def test_c110_closed_before_a_response(origin_stage: OriginStage, said: by
 async def test_c118_dies_within_a_known_length(origin_stage: OriginStage) -> None:
     response = reply("HTTP/1.1 200 OK", "Content-Length: 10", body=b"12345")
     sink = await answered(origin_stage, response, close=True)
-    assert sink.body == b"12345" and type(sink.error) is OriginError
+    assert sink.body == b"12345" and type(sink.error) is OriginDisconnected
 
 
 @pytest_twisted.ensureDeferred
 async def test_c119_dies_within_chunks(origin_stage: OriginStage) -> None:
     response = reply("HTTP/1.1 200 OK", "Transfer-Encoding: chunked", body=b"5\r\n12345\r\n")
     sink = await answered(origin_stage, response, close=True)
-    assert sink.body == b"12345" and type(sink.error) is OriginError
+    assert sink.body == b"12345" and type(sink.error) is OriginDisconnected
 
 
 @pytest_twisted.ensureDeferred
@@ -194,7 +194,7 @@ async def test_a_reset_is_no_end_of_a_body_without_length(origin_stage: OriginSt
     await sink.until(lambda: sink.body == b"one", "the beginning")
     link.transport.abortConnection()
     await sink.end()
-    assert type(sink.error) is OriginError
+    assert type(sink.error) is OriginDisconnected
 
 
 @pytest.mark.parametrize(("count", "relayed"), [(63, True), (64, False)])

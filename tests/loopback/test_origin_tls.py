@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import pytest_twisted
 
-from pushpin_tw.errors import OriginError, OriginUnreachable
+from pushpin_tw.errors import OriginDisconnected, OriginError, OriginInsecure, OriginUnreachable
 from pushpin_tw.origin.tls import ClientTls, server_name
 from pushpin_tw.origin.unavailable import UnavailableOrigin
 from pushpin_tw.plugins.builtin import http_target
@@ -66,7 +66,7 @@ async def test_c107_an_unknown_authority(
 async def test_c107_another_name(origin_stage: OriginStage, authority: Authority) -> None:
     peer = await secure_peer(origin_stage, TlsServer(authority.certificate("other.example")))
     sink = await fetched(origin_stage.origin(port=peer.port, ssl=True), request(b"POST", length=3), b"abc")
-    assert isinstance(sink.error, OriginUnreachable)
+    assert isinstance(sink.error, OriginInsecure)
     assert [link.received for link in peer.links] == [b""]
 
 
@@ -193,7 +193,7 @@ async def test_a_body_without_length_needs_a_proper_end(
     await sink.until(lambda: sink.body == b"cut", "the beginning")
     peer.links[-1].transport.transport.loseConnection()
     await sink.end()
-    assert type(sink.error) is OriginError
+    assert type(sink.error) is OriginDisconnected
 
 
 @pytest_twisted.ensureDeferred
