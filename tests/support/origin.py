@@ -47,6 +47,10 @@ def instruct(
     return reply(f"Content-Type: {kind}", *headers, body=body, status=status)
 
 
+def withheld(asked: Asked) -> None:
+    """No answer: the test writes it when it is time."""
+
+
 @dataclass(eq=False)
 class Asked:
     """One request, and the way back."""
@@ -171,6 +175,7 @@ class ScriptedOrigin(Factory):
         self.early = False
         """Whether it answers at the head of a request, one request for each connection."""
         self._answers: deque[Answer] = deque()
+        self._scripts: dict[str, deque[Answer]] = {}
         self._paths: dict[str, Answer] = {}
         self._port: Any = None
         self._bell = Bell()
@@ -179,7 +184,7 @@ class ScriptedOrigin(Factory):
     @classmethod
     async def listen(
         cls,
-        where: str = "tcp:0:interface=127.0.0.1",
+        where: str = "tcp:0:interface=127.0.0.1:backlog=1000",
         wrap: Callable[[ServerFactory], ServerFactory] | None = None,
     ) -> ScriptedOrigin:
         """On a free port of 127.0.0.1 or at the endpoint given; ``wrap`` puts TLS around it."""
@@ -201,6 +206,14 @@ class ScriptedOrigin(Factory):
         """What the next requests get, one each; the last is given again and again."""
         self._answers = deque(answers)
 
+    def on(self, path: str, *answers: Answer) -> None:
+        """The same for requests to one path, whatever their query."""
+        self._scripts[path] = deque(answers)
+
+    def asked_for(self, path: str) -> list[Asked]:
+        """The requests to a path, whatever their query."""
+        return [asked for asked in self.requests if asked.target.partition("?")[0] == path]
+
     def at(self, path: str, answer: Answer) -> None:
         """What requests for exactly this target get; they are not recorded."""
         self._paths[path] = answer
@@ -212,7 +225,8 @@ class ScriptedOrigin(Factory):
             self._answer(asked, answer)
             return
         self.requests.append(asked)
-        self._answer(asked, self._answers.popleft() if len(self._answers) > 1 else self._answers[0])
+        answers = self._scripts.get(asked.target.partition("?")[0], self._answers)
+        self._answer(asked, answers.popleft() if len(answers) > 1 else answers[0])
         self._bell.ring()
 
     def _answer(self, asked: Asked, answer: Answer) -> None:
@@ -225,11 +239,11 @@ class ScriptedOrigin(Factory):
         if answer:
             asked.write(answer)  # type: ignore[arg-type]
 
-    async def request(self, number: int) -> Asked:
-        """The request of that number, counted from 1; waits for it."""
-        while len(self.requests) < number:
-            await within(self._bell.wait(), f"request {number} at the origin; it had {self.requests}")
-        return self.requests[number - 1]
+    async def request(self, number: int, path: str = "") -> Asked:
+        """The request of that number, counted from 1, to whatever path or to the one given; waits for it."""
+        while len(found := self.asked_for(path) if path else self.requests) < number:
+            await within(self._bell.wait(), f"request {number} to {path}; the origin had {self.requests}")
+        return found[number - 1]
 
     async def stop(self) -> None:
         """Stop listening and drop the connections; errors of scripts show here."""

@@ -116,6 +116,9 @@ class ReferenceProxy(Proxy):
                 await sleep(0.1)
         raise Waited(f"no listener at {address}: {self.output}")
 
+    def seconds(self) -> float:
+        return float(reactor.seconds())
+
     async def settle(self) -> None:
         await sleep(PAUSE)
 

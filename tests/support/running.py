@@ -102,6 +102,17 @@ class Proxy:
         answer = await self.post(items)
         assert (answer.status, answer.body) == (200, b"Published\n")
 
+    async def recover(self) -> None:
+        """``POST /recover``."""
+        client = await self.control()
+        client.request("/recover", method="POST", body=b"")
+        answer = await client.read_response()
+        assert (answer.status, answer.body) == (200, b"Updated\n")
+
+    def seconds(self) -> float:
+        """What the proxy's clock says."""
+        raise NotImplementedError
+
     async def settle(self) -> None:
         """Let everything that is under way arrive, as far as it needs no time to pass."""
         raise NotImplementedError

@@ -68,6 +68,9 @@ class ServiceProxy(Proxy):
         await super().publish_all(items)
         self.clock.advance(0.05)
 
+    def seconds(self) -> float:
+        return float(self.clock.seconds())
+
     async def settle(self) -> None:
         client = await self.control()
         client.request("/")
