@@ -63,6 +63,7 @@ def parse_arguments(argv: Sequence[str]) -> Settings:
     """
     takes_value = {name: bool(value) for name, _, value, _ in _TABLE + _ALONE}
     letters = {letter: name for name, letter, _, _ in _TABLE + _ALONE if letter}
+    letters["V"] = "version"  # what 2.0 calls it
     values: dict[str, Any] = {"route": []}
     words = iter(argv)
     for word in words:

@@ -20,9 +20,9 @@ from pushpin_tw.wire.message import OriginRequest, Request
 
 FEATURES = (
     b"status, session, link:next, link:gone, filter:skip-self, filter:skip-users, filter:require-sub, "
-    b"filter:build-id, filter:var-subst"
+    b"filter:build-id, filter:var-subst, filter:http-check, filter:http-modify"
 )
-"""The value of Grip-Feature."""
+"""The value of Grip-Feature; the last two since 2.0."""
 
 MARK = b"eb9bf0f5-"
 """What stands before the names of original headers, in lower case."""

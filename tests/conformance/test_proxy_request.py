@@ -22,7 +22,7 @@ case = pytest_twisted.ensureDeferred
 OK = reply("Content-Type: text/plain", body=b"ok\n")
 FEATURES = (
     "status, session, link:next, link:gone, filter:skip-self, filter:skip-users, filter:require-sub, "
-    "filter:build-id, filter:var-subst"
+    "filter:build-id, filter:var-subst, filter:http-check, filter:http-modify"
 )
 
 

@@ -40,7 +40,7 @@ def test_c060_wrong_options(capsys: pytest.CaptureFixture[str], argv: list[str],
     assert said.out.startswith("Usage: pushpin [options]\n")
 
 
-@pytest.mark.parametrize("option", ["-v", "--version", "-version"])
+@pytest.mark.parametrize("option", ["-v", "-V", "--version", "-version"])
 def test_version(capsys: pytest.CaptureFixture[str], option: str) -> None:
     assert main([option]) == 0
     assert capsys.readouterr() == ("pushpin 1.41.0\n", "")

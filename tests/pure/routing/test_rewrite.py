@@ -59,7 +59,7 @@ def test_c071() -> None:
         (
             b"Grip-Feature",
             b"status, session, link:next, link:gone, filter:skip-self, filter:skip-users, "
-            b"filter:require-sub, filter:build-id, filter:var-subst",
+            b"filter:require-sub, filter:build-id, filter:var-subst, filter:http-check, filter:http-modify",
         ),
         (b"X-Forwarded-For", b"127.0.0.1"),
     ]
