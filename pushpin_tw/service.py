@@ -25,6 +25,7 @@ from pushpin_tw.hold.base import HoldRoom
 from pushpin_tw.interfaces import IPublishSource, IServices, ITargetType
 from pushpin_tw.proxy.gateway import Gateway, GatewaySettings
 from pushpin_tw.proxy.held import Acceptor
+from pushpin_tw.proxy.sharing import Sharing
 from pushpin_tw.routeswatch import RoutesWatch
 from pushpin_tw.routing.rewrite import Rewriter
 from pushpin_tw.routing.route import Route, Target
@@ -221,6 +222,8 @@ def _make_gateway(service: PushpinService, services: Services, routes: Sequence[
         accept_pushpin_route=config.proxy.accept_pushpin_route,
     )
     gateway = Gateway(settings, Rewriter(config.proxy), origins, services.clock, services.stats)
+    if config.handler.share_all:
+        gateway.sharing = Sharing(services.wheel, services.stats)
     gateway.acceptor = Acceptor(
         HoldRoom(
             broker=service.broker,

@@ -6,6 +6,7 @@ response is complete or a hold has taken the client over; then nothing refers to
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from zope.interface import implementer
@@ -22,6 +23,7 @@ from pushpin_tw.proxy.decision import (
     relayed_headers,
 )
 from pushpin_tw.proxy.held import Acceptance, Retry
+from pushpin_tw.proxy.sharing import Crowd
 from pushpin_tw.proxy.within import NOT_YET, guarded
 from pushpin_tw.routing.route import Route, Target
 from pushpin_tw.routing.uri import Uri
@@ -43,6 +45,7 @@ class Exchange:
         "_received",
         "_response",
         "_streaming",
+        "crowd",
         "gateway",
         "last_ids",
         "request",
@@ -50,6 +53,7 @@ class Exchange:
         "retry",
         "route",
         "target",
+        "trusted",
         "uri",
     )
 
@@ -63,7 +67,12 @@ class Exchange:
         self.responder = responder
         self.target: Target | None = None
         self.retry = False
+        self.trusted = False
+        """Whether the client is a GRIP proxy itself."""
         self.last_ids: tuple[tuple[str, str], ...] = ()
+        self.crowd: Crowd | None = None
+        """Everybody whom the same answer is for, when that is shared; the exchange that asks speaks to it
+        instead of to its own client."""
         self._body = body
         """Where the request's body comes from; None when there is none, or the rest is not wanted."""
         self._body_done = body is None
@@ -81,7 +90,7 @@ class Exchange:
         """Ask the first target, as soon as enough of the body is here."""
         self.responder.own(self)
         if self._body is None:
-            self._ask()
+            self._ask_or_join()
         else:
             self._body.begin(self)
 
@@ -93,7 +102,7 @@ class Exchange:
         self.responder.own(self)
         self._kept += body
         self._received = len(body)
-        self._ask()
+        self._ask_or_join()
 
     # ---- the client's body (IBodySink) ---------------------------------------------------------------------
 
@@ -128,9 +137,27 @@ class Exchange:
         if self._call is not None:
             self._call.finish()
         else:
-            self._ask()
+            self._ask_or_join()
 
     # ---- asking --------------------------------------------------------------------------------------------
+
+    def _ask_or_join(self) -> None:
+        """All of the request has come: perhaps somebody asks the same at the moment."""
+        sharing = self.gateway.sharing
+        if sharing is None or not sharing.join(self):
+            self._ask()
+
+    @property
+    def kept(self) -> bytes:
+        """The request's body, when all of it has come."""
+        return bytes(self._kept)
+
+    def enter(self, crowd: Crowd, asks: bool) -> None:
+        """The client belongs to ``crowd`` from now on; this exchange speaks to that one, or, when it is not
+        the one that asks, to nobody."""
+        self.crowd = crowd
+        self._body = None
+        self.responder = crowd if asks else None
 
     def _ask(self) -> None:
         """Send the request to the next target."""
@@ -252,7 +279,7 @@ class Exchange:
         elif self._streaming is not None:
             self._log("accept")
             self.responder.flush()
-            self._streaming.hold_stream(self.responder)
+            self._hand_on(self._streaming, Acceptance.hold_stream)
         else:
             self._log("code", size=self.responder.sent)
             self.responder.finish()
@@ -272,7 +299,14 @@ class Exchange:
             self.responder.respond(instruct.status, instruct.reason, instruct.headers, instruct.body)
             return
         self._log("accept")
-        acceptance.hold(self.responder)
+        self._hand_on(acceptance, Acceptance.hold)
+
+    def _hand_on(self, acceptance: Acceptance, hold: Callable[[Acceptance, Any], None]) -> None:
+        """Let the client wait, or everybody, each with a hold of its own."""
+        if self.crowd is None:
+            hold(acceptance, self.responder)
+        else:
+            self.crowd.hold(acceptance, hold)
 
     @guarded
     def failed(self, error: Exception) -> None:
@@ -363,4 +397,4 @@ class Exchange:
         if self.gateway.stats.wants_requests:
             if not status and self._response is not None:
                 status = self._response.status
-            self.gateway.log(self, outcome, status, size)
+            (self.gateway if self.crowd is None else self.crowd).log(self, outcome, status, size)

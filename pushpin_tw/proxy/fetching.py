@@ -15,55 +15,44 @@ from pushpin_tw.errors import GripError, OriginError
 from pushpin_tw.grip.instruct import Instruct, parse_instruct
 from pushpin_tw.grip.terms import MAX_BODY
 from pushpin_tw.interfaces import ILinkCall
+from pushpin_tw.proxy.convoy import Convoy, Fellow
 from pushpin_tw.proxy.subrequest import LinkRoom, Order, SubRequest, codings, decoded
 from pushpin_tw.wire.message import Response
 
 MAX_KEPT = 100_000
 """Bytes of a body that are kept for those who join later; beyond, nobody joins."""
-LAG = 10.0
-"""Seconds for which somebody who takes no more may keep others from what they wait for."""
 FAILED = "Failed to retrieve next link."
 NOT_A_STREAM = "Next link returned non-stream hold."
 
 
 @implementer(ILinkCall)
-class LinkCall:
+class LinkCall(Fellow):
     """What one sink has to do with a fetch."""
 
-    __slots__ = ("_fetch", "_opened", "due", "paused", "since", "sink", "slot")
+    __slots__ = ("_fetch", "_opened", "sink")
 
     def __init__(self, fetch: Fetch, sink: Any) -> None:
+        super().__init__(fetch.convoy)
         self.sink = sink
         """None when it wants no more, or was told the end."""
-        self.paused = False
-        self.since = 0.0
-        """The time at which it paused."""
-        self.due = 0
-        self.slot = 0
         self._fetch = fetch
         self._opened = False
 
     def pause(self) -> None:
         """As ``ILinkCall``."""
-        if self.sink is not None and not self.paused:
-            self.paused = True
-            self._fetch.paused(self)
+        if self.sink is not None:
+            self.convoy.slow(self)
 
     def resume(self) -> None:
         """As ``ILinkCall``."""
-        if self.sink is not None and self.paused:
-            self.paused = False
-            self._fetch.resumed(self)
+        if self.sink is not None:
+            self.convoy.ready(self)
 
     def cancel(self) -> None:
         """As ``ILinkCall``."""
         if self.sink is not None:
             self.sink = None
             self._fetch.left(self)
-
-    def expired(self) -> None:
-        """The wheel's call: it has paused for long."""
-        self._fetch.lagging(self)
 
     # ---- for the fetch -------------------------------------------------------------------------------------
 
@@ -122,13 +111,11 @@ class Fetch(SubRequest):
         "_content",
         "_forget",
         "_gathered",
-        "_moving_since",
         "_size",
-        "calls",
+        "convoy",
         "instruct",
         "kept",
         "number",
-        "waiting",
     )
 
     def __init__(self, room: LinkRoom, order: Order, forget: Callable[[Fetch], None]) -> None:
@@ -136,18 +123,15 @@ class Fetch(SubRequest):
         super().__init__(room, order)
         self.number: int | None = None
         """How many requests were sent before this one; None until it is sent."""
-        self.calls: dict[LinkCall, None] = {}
-        """Who waits, in the order in which they came."""
+        self.convoy = Convoy(room.wheel, self.hold_up, self._cut)
+        """The ``LinkCall`` of everybody who waits."""
         self.instruct: Instruct | None = None
         """What the head says; None until it has come."""
         self.kept: bytearray | None = bytearray()
         """What was passed on so far; None when that is too much to be kept."""
-        self.waiting = 0
-        """How many of ``calls`` have paused."""
         self._content: Any = None
         self._gathered: bytearray | None = None
         self._size = 0
-        self._moving_since = 0.0
         self._forget = forget
 
     def join(self, sink: Any) -> LinkCall:
@@ -155,53 +139,19 @@ class Fetch(SubRequest):
         call = LinkCall(self, sink)
         if self.instruct is not None:
             self.room.later(0.0, call.catch_up)
-        if self.waiting and self.waiting == len(self.calls):
-            self._moving_since = self.room.wheel.seconds()
-            for slow in self.calls:
-                self.room.wheel.schedule(slow, LAG)
-        self.calls[call] = None
+        self.convoy.join(call)
         return call
-
-    # ---- the pace ------------------------------------------------------------------------------------------
-
-    def paused(self, call: LinkCall) -> None:
-        """``call`` takes no more."""
-        self.waiting += 1
-        call.since = self.room.wheel.seconds()
-        if len(self.calls) > 1:
-            self.room.wheel.schedule(call, LAG)
-        self.hold_up(self.waiting > 0)
-
-    def resumed(self, call: LinkCall) -> None:
-        """``call`` takes more."""
-        if self.waiting == len(self.calls):
-            self._moving_since = self.room.wheel.seconds()
-        self.waiting -= 1
-        self.room.wheel.cancel(call)
-        self.hold_up(self.waiting > 0)
-
-    def lagging(self, call: LinkCall) -> None:
-        """``call`` has paused for a while: it is let go as soon as others have waited for it too long."""
-        if self.waiting == len(self.calls):
-            self.room.wheel.schedule(call, LAG)  # nobody else could go on
-            return
-        left = max(call.since, self._moving_since) + LAG - self.room.wheel.seconds()
-        if left > 0:
-            self.room.wheel.schedule(call, left)
-        else:
-            call.fail(GripError(FAILED))
 
     def left(self, call: LinkCall) -> None:
         """``call`` is over; with the last one, the fetch is."""
-        del self.calls[call]
-        self.room.wheel.cancel(call)
-        if call.paused:
-            self.waiting -= 1
-        if self.calls:
-            self.hold_up(self.waiting > 0)
-        else:
+        self.convoy.leave(call)
+        if not self.convoy.fellows:
             self._forget(self)
             self.stop()
+
+    def _cut(self, call: LinkCall) -> None:
+        """``call`` has kept the others waiting for too long."""
+        call.fail(GripError(FAILED))
 
     # ---- the response --------------------------------------------------------------------------------------
 
@@ -221,7 +171,7 @@ class Fetch(SubRequest):
                 self._gathered = bytearray()
             self._content = self.room.filters.response(instruct.channels, instruct.meta)
             self.instruct = instruct
-            for call in tuple(self.calls):
+            for call in tuple(self.convoy.fellows):
                 call.catch_up()
 
     def on_data(self, data: bytes) -> None:
@@ -246,13 +196,13 @@ class Fetch(SubRequest):
     def _spread(self, data: bytes) -> None:
         if not data or self.over:
             return
-        for call in tuple(self.calls):
+        for call in tuple(self.convoy.fellows):
             call.receive(data)
         if self.kept is None:
             return
         self.kept += data
         if len(self.kept) > MAX_KEPT:
-            for call in tuple(self.calls):
+            for call in tuple(self.convoy.fellows):
                 call.catch_up()  # who came within this very turn
             self.kept = None
             self._forget(self)
@@ -277,7 +227,7 @@ class Fetch(SubRequest):
         if not self.over:
             self._log()
             self._forget(self)
-            for call in tuple(self.calls):
+            for call in tuple(self.convoy.fellows):
                 call.finish()
 
     def on_failure(self, error: Exception) -> None:
@@ -289,7 +239,7 @@ class Fetch(SubRequest):
         self.stop()
         self._log()
         self._forget(self)
-        for call in tuple(self.calls):
+        for call in tuple(self.convoy.fellows):
             call.fail(error)
 
     def _log(self) -> None:

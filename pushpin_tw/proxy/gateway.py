@@ -16,6 +16,7 @@ from pushpin_tw.interfaces import IGateway, IRefetch
 from pushpin_tw.proxy import answers
 from pushpin_tw.proxy.exchange import Exchange
 from pushpin_tw.proxy.held import Acceptor, Retry
+from pushpin_tw.proxy.sharing import Sharing
 from pushpin_tw.routing.rewrite import Rewriter
 from pushpin_tw.routing.route import Route, Target
 from pushpin_tw.routing.table import RouteTable
@@ -55,6 +56,8 @@ class Gateway:
         self._clock = clock
         self._said: set[str] = set()
         self.acceptor: Acceptor
+        self.sharing: Sharing | None = None
+        """Who lets equal requests share an exchange; None when each is asked for itself."""
 
     def handle_request(self, request: Request, body: Any, responder: Any) -> None:
         """Answer ``request``; see ``IGateway``."""
@@ -144,6 +147,8 @@ class Gateway:
         if exchange.route.explicit_id:
             line.route = exchange.route.id
         line.retry = exchange.retry
+        if exchange.crowd is not None:
+            line.shared = id(exchange.crowd)
         self.stats.request_finished(line)
 
     # ---- for holds (IRefetch) ------------------------------------------------------------------------------

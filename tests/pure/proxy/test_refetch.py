@@ -9,7 +9,8 @@ import pytest
 
 from pushpin_tw.errors import OriginBlocked, OriginDisconnected, OriginError, OriginUnreachable
 from pushpin_tw.grip.terms import LinkRequest
-from pushpin_tw.proxy.fetching import LAG, MAX_KEPT
+from pushpin_tw.proxy.convoy import LAG
+from pushpin_tw.proxy.fetching import MAX_KEPT
 from pushpin_tw.routing.rewrite import FEATURES
 from tests.pure.proxy.linkscene import AbortingSink, LinkScene, fields
 from tests.pure.proxy.scene import Call
