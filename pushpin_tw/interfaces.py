@@ -2,6 +2,7 @@
 
 Rooms of one level never import each other; they meet here.  Methods are called on the reactor's thread and
 return at once; nothing here raises unless it says so.  Values that travel are those of ``wire.message``.
+What other packages can add has its contracts in ``extensions``.
 """
 
 from __future__ import annotations
@@ -180,6 +181,10 @@ class IOriginSink(Interface):
 # ---- holds and items ---------------------------------------------------------------------------------------
 
 
+TAILORED = "tailored"
+"""The form of a hold that is given items instead of bytes: filters or positions make each different."""
+
+
 class IHold(Interface):
     """A client kept waiting, as its channels see it.  Given by ``hold``, used by ``broker``."""
 
@@ -192,6 +197,22 @@ class IHold(Interface):
 
     def act(action):  # type: ignore[no-untyped-def]
         """An item without bytes: 'hint', 'close' or 'refresh'."""
+
+    def unfit(wanted):  # type: ignore[no-untyped-def]
+        """An item that is only for holds with the content filters ``wanted``, of which this one has none."""
+
+    def update():  # type: ignore[no-untyped-def]
+        """Ask the origin again when it is this hold's turn (grip 11.3)."""
+
+
+class ITailoredHold(Interface):
+    """A hold that looks at each item for itself.  ``kind``, ``bucket`` and ``update()`` as in ``IHold``."""
+
+    form = Attribute("``TAILORED``.")
+
+    def receive(parcel, channel):  # type: ignore[no-untyped-def]
+        """An item (``parcel.item``) that has something for its kind, on ``channel``;
+        ``parcel.encoded(kind, form)`` are bytes that are shared with other holds."""
 
 
 class IBroker(Interface):
@@ -208,6 +229,12 @@ class IBroker(Interface):
 
     def recover():  # type: ignore[no-untyped-def]
         """Forget the last ids and make holds ask their origin again."""
+
+    def forget(channel):  # type: ignore[no-untyped-def]
+        """A hold has missed an item: the last id of ``channel`` says nothing any more."""
+
+    def conflicts(channel, prev_id):  # type: ignore[no-untyped-def]
+        """Whether the last id of ``channel`` is known and another; if so it is forgotten (grip 11.4)."""
 
 
 class IRefetch(Interface):
@@ -308,88 +335,3 @@ class IStatsSink(Interface):
 
     def failure(where):  # type: ignore[no-untyped-def]
         """A bug showed itself: called within an ``except`` block; logged with its traceback."""
-
-
-# ---- plugin points -----------------------------------------------------------------------------------------
-
-
-class ITargetType(Interface):
-    """A kind of route target.  *Plugin*: put an instance into a module of ``pushpin_tw.plugins``.
-
-    For targets ``fixed/TEXT``, in ``pushpin_tw/plugins/`` anywhere on the path::
-
-        @implementer(IPlugin, ITargetType)
-        class FixedTarget:
-            prefix = "fixed"
-
-            def parse(self, address):
-                if not address:
-                    raise RouteSyntaxError("target bad format")
-                return address
-
-            def origin(self, target, services):
-                return AnsweringOrigin(
-                    lambda request, body: Answer(200, b"OK", (), target.address.encode()), services.stats
-                )
-
-        fixed_target = FixedTarget()
-
-    ``origin.answering`` serves kinds that can answer at once; others implement ``IOrigin``.
-    ``pushpin_tw.testing.origins`` has the tests that each of them must pass.
-    """
-
-    prefix = Attribute("What stands before the first '/' of the target, or the whole word; '' is HOST:PORT.")
-
-    def parse(address):  # type: ignore[no-untyped-def]
-        """Check what stands behind ``prefix/`` (str; the whole word for '') and return it normalised.
-
-        :raises RouteSyntaxError: with the message for the log.
-        """
-
-    def origin(target, services):  # type: ignore[no-untyped-def]
-        """The ``IOrigin`` for a ``routing.route.Target``; called once for each target of a table.
-
-        ``services`` is an ``IServices``.
-        """
-
-
-class IMessageFilter(Interface):
-    """A filter that origins attach to a channel by its name.  *Plugin*, as ``ITargetType``."""
-
-    name = Attribute("How instructions call it.")
-    targets = Attribute(
-        "What it works on, a frozenset: 'delivery' (it may drop an item), 'message' (it may change an item's "
-        "content), 'response' (it may change the body of an origin's response)."
-    )
-
-    def start(context, content, done):  # type: ignore[no-untyped-def]
-        """Look at ``content`` (bytes, empty for an item without content) for one hold.
-
-        ``context`` is a ``grip.filters.FilterContext``.  Calls ``done(outcome)`` once, within this call or
-        later: bytes to go on with, None to drop the item, or a ``FilterError``.  Returns None, or an object
-        with ``cancel()``, after which ``done`` must not be called.
-        """
-
-
-class IServices(Interface):
-    """What the process lends to plugins."""
-
-    reactor = Attribute("The Twisted reactor.")
-    clock = Attribute("IReactorTime: seconds() and callLater(); tests give a task.Clock.")
-    wheel = Attribute("pushpin_tw.wheel.Wheel, the one timer for everything that waits.")
-    config = Attribute("pushpin_tw.config.Config.")
-    stats = Attribute("IStatsSink.")
-    random = Attribute("random.Random, for jitter.")
-
-    def shared(name, make):  # type: ignore[no-untyped-def]
-        """The one object called ``name`` of this process; ``make()`` builds it at the first call.  When it
-        has a method ``stop``, that is called when the process ends its work."""
-
-
-class IPublishSource(Interface):
-    """A way for items to come in.  *Plugin*, as ``ITargetType``."""
-
-    name = Attribute("How logs call it.")
-
-    def service(config, broker, services):  # type: ignore[no-untyped-def]
-        """An ``IService`` that calls ``broker.accept(items)``; None when the configuration has it off."""

@@ -21,10 +21,12 @@ from pushpin_tw.broker.fanout import Fanout
 from pushpin_tw.broker.limiter import Pace
 from pushpin_tw.config import Config
 from pushpin_tw.edge.listener import ClientListeners
+from pushpin_tw.extensions import IMessageFilter, IPublishSource, IServices, ITargetType
+from pushpin_tw.grip.filters import Filters
 from pushpin_tw.hold.base import HoldRoom
-from pushpin_tw.interfaces import IPublishSource, IServices, ITargetType
 from pushpin_tw.proxy.gateway import Gateway, GatewaySettings
 from pushpin_tw.proxy.held import Acceptor
+from pushpin_tw.proxy.refetch import Refetch
 from pushpin_tw.proxy.sharing import Sharing
 from pushpin_tw.routeswatch import RoutesWatch
 from pushpin_tw.routing.rewrite import Rewriter
@@ -55,6 +57,11 @@ class Services:
         if name not in self._shared:
             self._shared[name] = make()
         return self._shared[name]
+
+    def later(self, delay: float, call: Callable[[], None]) -> object:
+        """Call back after ``delay`` seconds.  What is to come at once is the reactor's business, so that a
+        test's clock need not be moved for it."""
+        return (self.clock if delay else self.reactor).callLater(delay, call)
 
     def stop(self) -> None:
         """End what was shared, and the timers."""
@@ -106,6 +113,11 @@ class Origins:
 def target_types() -> dict[str, Any]:
     """All kinds of targets that are installed, by prefix."""
     return {kind.prefix: kind for kind in getPlugins(ITargetType, pushpin_tw.plugins)}
+
+
+def message_filters() -> list[Any]:
+    """All filters that are installed."""
+    return list(getPlugins(IMessageFilter, pushpin_tw.plugins))
 
 
 def publish_sources() -> list[Any]:
@@ -203,14 +215,16 @@ class _Doors(Service):
 def _make_broker(services: Services) -> Broker:
     handler = services.config.handler
     pace = Pace(handler.message_rate, services.config.tw.delivery_slice)
-    # Unlimited delivery runs on the reactor's own time, so that a test's clock need not be advanced for it.
-    timer = services.clock if pace.limited else services.reactor
-
-    def later(delay: float, call: Callable[[], None]) -> object:
-        return (timer if delay else services.reactor).callLater(delay, call)
-
-    fanout = Fanout(pace, later, services.stats, handler.message_hwm, handler.message_block_size)
-    return Broker(fanout, services.wheel, services.stats, handler.subscription_linger)
+    fanout = Fanout(pace, services.later, services.stats, handler.message_hwm, handler.message_block_size)
+    return Broker(
+        fanout,
+        services.wheel,
+        services.stats,
+        handler.subscription_linger,
+        wait=handler.message_wait / 1000,
+        ttl=handler.id_cache_ttl,
+        first_update=handler.update_on_first_subscription,
+    )
 
 
 def _make_gateway(service: PushpinService, services: Services, routes: Sequence[str] | None) -> None:
@@ -221,7 +235,10 @@ def _make_gateway(service: PushpinService, services: Services, routes: Sequence[
         accept_x_forwarded_protocol=config.proxy.accept_x_forwarded_protocol,
         accept_pushpin_route=config.proxy.accept_pushpin_route,
     )
-    gateway = Gateway(settings, Rewriter(config.proxy), origins, services.clock, services.stats)
+    rewriter = Rewriter(config.proxy)
+    gateway = Gateway(settings, rewriter, origins, services.clock, services.stats)
+    filters = Filters(message_filters())
+    links = Refetch(gateway, rewriter, filters, services.later, services.wheel, services.stats)
     if config.handler.share_all:
         gateway.sharing = Sharing(services.wheel, services.stats)
     gateway.acceptor = Acceptor(
@@ -233,6 +250,8 @@ def _make_gateway(service: PushpinService, services: Services, routes: Sequence[
             refetch=gateway,
             queue_limit=config.tw.hold_queue,
             subscription_max=config.handler.connection_subscription_max,
+            links=links,
+            filters=filters,
         )
     )
 

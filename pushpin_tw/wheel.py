@@ -13,6 +13,8 @@ from typing import Any, Protocol
 
 TICK = 0.1
 """Seconds."""
+GRAIN = 0.001
+"""Seconds.  The times of entries and of the clock are binary fractions: what differs by less is equal."""
 SLACK = 100
 """Appointments that are void and may be kept nevertheless."""
 

@@ -7,13 +7,16 @@ later turns of the reactor, through the fan-out.  Never writes to a client itsel
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 from zope.interface import implementer
 
 from pushpin_tw.broker.channels import Channel
 from pushpin_tw.broker.fanout import Fanout
+from pushpin_tw.broker.newcomers import Newcomers
 from pushpin_tw.broker.parcel import RESPONSE, Parcel
+from pushpin_tw.broker.sequencer import Sequencer
 from pushpin_tw.grip.item import Item
 from pushpin_tw.interfaces import IBroker
 from pushpin_tw.wheel import Wheel
@@ -25,14 +28,27 @@ MODES = {"http-response": "response", "http-stream": "stream"}
 class Broker:
     """Channels by name."""
 
-    def __init__(self, fanout: Fanout, wheel: Wheel, stats: Any, linger: float) -> None:
-        """``linger``: seconds for which a channel is kept after its last response hold has left."""
+    def __init__(
+        self,
+        fanout: Fanout,
+        wheel: Wheel,
+        stats: Any,
+        linger: float,
+        *,
+        wait: float = 5.0,
+        ttl: float = 0.0,
+        first_update: bool = False,
+    ) -> None:
+        """``linger``: seconds for which a channel is kept after its last response hold has left; ``wait`` and
+        ``ttl`` as in ``Sequencer``; ``first_update``: whether the holds of a new channel are updated."""
         self._fanout = fanout
         self._wheel = wheel
         self._stats = stats
         self._linger = linger
         self._channels: dict[str, Channel] = {}
         self._on_linger = self._linger_over  # one for all channels
+        self._sequencer = Sequencer(wheel, stats, wait, ttl)
+        self._newcomers = Newcomers(wheel, self._update) if first_update else None
 
     def accept(self, items: Iterable[Item]) -> None:
         """Queue items for the holds that wait for them, in order."""
@@ -43,9 +59,21 @@ class Broker:
                 self._stats.failure("publish")
 
     def _publish(self, item: Item) -> None:
+        if not self._sequencer.fresh(item):
+            return
         channel = self._channels.get(item.channel)
+        if channel is None:
+            self._stats.published(item.channel, 0)
+        elif item.no_seq or (channel.sequence is None and item.id is None):
+            self._deliver(channel, item)
+        else:
+            if channel.sequence is None:
+                channel.sequence = self._sequencer.sequence(partial(self._deliver, channel))
+            self._sequencer.take(channel.sequence, item)
+
+    def _deliver(self, channel: Channel, item: Item) -> None:
         receivers = 0
-        if channel is not None and channel.groups:
+        if channel.groups:
             parcel = Parcel(item)
             for group in channel.groups.values():
                 receivers += self._fanout.add(group, parcel)
@@ -56,6 +84,8 @@ class Broker:
         record = self._channels.get(channel)
         if record is None:
             record = self._channels[channel] = Channel(channel, self._on_linger)
+            if self._newcomers is not None:
+                self._newcomers.add(record)
         first = record.add(hold)
         if hold.kind == RESPONSE and record.lingers:
             record.lingers = False
@@ -83,6 +113,8 @@ class Broker:
     def _sweep(self, record: Channel) -> None:
         if record.deserted and self._channels.get(record.name) is record:
             del self._channels[record.name]
+            if record.sequence is not None:
+                self._sequencer.drop(record.sequence)
 
     def channels(self) -> list[str]:
         """The names of all channels that are subscribed or linger."""
@@ -94,4 +126,37 @@ class Broker:
         return {} if record is None else dict(record.holds)
 
     def recover(self) -> None:
-        """Nothing to forget: items are delivered in the order they come, no last id is kept."""
+        """Forget all last ids; every hold asks its origin again, as its turn comes."""
+        channels = list(self._channels.values())
+        for channel in channels:
+            self.forget(channel.name)
+        for channel in channels:
+            self._update(channel)
+
+    def forget(self, channel: str) -> None:
+        """See ``IBroker``."""
+        record = self._channels.get(channel)
+        if record is not None and record.sequence is not None:
+            record.sequence.last_id = None
+
+    def conflicts(self, channel: str, prev_id: str) -> bool:
+        """See ``IBroker``."""
+        record = self._channels.get(channel)
+        sequence = None if record is None else record.sequence
+        if sequence is None or sequence.last_id in (None, prev_id):
+            return False
+        sequence.last_id = None
+        return True
+
+    def _update(self, channel: Channel) -> None:
+        for group in list(channel.groups.values()):
+            if group.updatable:
+                for hold in group.snapshot():
+                    self._update_one(hold)
+
+    def _update_one(self, hold: Any) -> None:
+        try:
+            hold.update()
+        except Exception:
+            self._stats.failure("update of a hold")
+            hold.abort()

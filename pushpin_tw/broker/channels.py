@@ -10,19 +10,24 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from typing import Any
 
+from pushpin_tw.broker.sequencer import Sequence
+from pushpin_tw.interfaces import TAILORED
+
 GroupKey = tuple[str, Hashable, str]
 
 
 class Group:
     """The holds of one channel that want the same bytes."""
 
-    __slots__ = ("_snapshot", "bucket", "channel", "form", "kind", "members", "pending")
+    __slots__ = ("_snapshot", "bucket", "channel", "form", "kind", "members", "pending", "tailored")
 
     def __init__(self, channel: str, kind: str, form: Hashable, bucket: str) -> None:
         self.channel = channel
         self.kind = kind
         self.form = form
         self.bucket = bucket
+        self.tailored = form is TAILORED
+        """Whether the members are given items, not bytes."""
         self.members: dict[Any, None] = {}
         self.pending: Any = None
         """The batch that is waiting for this group, to which more items may be joined; the fan-out's."""
@@ -48,6 +53,11 @@ class Group:
         """Whether nobody has come or gone since ``snapshot`` was taken."""
         return self._snapshot is snapshot
 
+    @property
+    def updatable(self) -> bool:
+        """Whether an update means anything to the members."""
+        return self.tailored or self.kind == "http-response"
+
 
 class Channel:
     """A named stream of items: who waits on it, and whether response holds were here lately.
@@ -56,7 +66,7 @@ class Channel:
     polls again finds it (grip 11.7).
     """
 
-    __slots__ = ("_on_linger", "due", "groups", "holds", "lingers", "name", "slot")
+    __slots__ = ("_on_linger", "due", "groups", "holds", "lingers", "name", "sequence", "slot")
 
     def __init__(self, name: str, on_linger: Callable[[Channel], None]) -> None:
         self.name = name
@@ -65,6 +75,8 @@ class Channel:
         """Number of holds by kind."""
         self.lingers = False
         """Whether the last response hold has left and its subscription is kept for a while."""
+        self.sequence: Sequence | None = None
+        """How far its items have come; None before the first that has an id."""
         self.due = 0
         self.slot = 0
         self._on_linger = on_linger

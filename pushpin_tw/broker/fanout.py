@@ -18,6 +18,9 @@ from pushpin_tw.broker.parcel import STREAM, Parcel
 MAX_JOINED = 65536
 """Bytes up to which items are joined: what one send takes without waiting."""
 
+UNFIT = "unfit"
+"""What becomes of a ``send`` that is meant for content filters, in a group of holds without any."""
+
 
 class Batch:
     """One or more parcels on their way to the members that a group had when they were published."""
@@ -48,9 +51,12 @@ class Batch:
         self.parts: list[bytes] = []
 
     def encode(self) -> None:
-        """Make the bytes, once, when the first recipient's turn comes; empty content has none."""
+        """Make the bytes, once, when the first recipient's turn comes; empty content has none.
+
+        Tailored holds take them from the parcel themselves, if they have use for them.
+        """
         kind, form = self.group.kind, self.group.form
-        if self.action == "send":
+        if self.action == "send" and not self.group.tailored:
             encoded = [parcel.encoded(kind, form) for parcel in self.parcels]
             self.parts = [data for data in encoded if data]
             self.data = b"".join(self.parts)
@@ -98,6 +104,8 @@ class Fanout:
         action = parcel.action(group.kind)
         if action is None:
             return 0
+        if action == "send" and not group.tailored and parcel.wanted(group.kind):
+            action = UNFIT
         if group.channel != self._channel:
             self._channel = group.channel
             self._run += 1
@@ -120,6 +128,7 @@ class Fanout:
             or batch.action != "send"
             or batch.run != self._run
             or batch.targets is not group.snapshot()
+            or group.tailored
             or group.kind != STREAM
         ):
             return False
@@ -215,7 +224,14 @@ class Fanout:
         return True
 
     def _deliver(self, batch: Batch, targets: tuple[Any, ...]) -> None:
-        if batch.action == "send":
+        if batch.group.tailored:
+            parcel, channel = batch.parcels[0], batch.group.channel
+            for hold in targets:
+                try:
+                    hold.receive(parcel, channel)
+                except Exception:
+                    self._blame(hold)
+        elif batch.action == "send":
             data, parts = batch.data, batch.parts
             if not data:
                 return
@@ -224,12 +240,19 @@ class Fanout:
                     hold.deliver(data, parts)
                 except Exception:
                     self._blame(hold)
-            return
-        for hold in targets:
-            try:
-                hold.act(batch.action)
-            except Exception:
-                self._blame(hold)
+        elif batch.action is UNFIT:
+            wanted = batch.parcels[0].wanted(batch.group.kind)
+            for hold in targets:
+                try:
+                    hold.unfit(wanted)
+                except Exception:
+                    self._blame(hold)
+        else:
+            for hold in targets:
+                try:
+                    hold.act(batch.action)
+                except Exception:
+                    self._blame(hold)
 
     def _blame(self, hold: Any) -> None:
         """Called within an ``except`` block: this hold is lost, the others are not."""

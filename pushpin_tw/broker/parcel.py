@@ -18,23 +18,30 @@ STREAM = "http-stream"
 class Parcel:
     """An item and its ready bytes."""
 
-    __slots__ = ("_streams", "item")
+    __slots__ = ("_response", "_streams", "_template", "item")
 
     def __init__(self, item: Item) -> None:
         self.item = item
         self._streams: dict[Hashable, bytes] = {}
+        self._template: Template | None = None
+        self._response = b""
 
     def action(self, kind: str) -> str | None:
         """What the item asks of holds of this kind; None when it is not for them."""
         part = self.item.http_stream if kind == STREAM else self.item.http_response
         return None if part is None else part.action
 
+    def wanted(self, kind: str) -> tuple[str, ...]:
+        """The content filters that must be attached; empty also when it does not matter to express holds."""
+        part = self.item.http_stream if kind == STREAM else self.item.http_response
+        return () if part is None else part.content_filters or ()
+
     def encoded(self, kind: str, form: Hashable) -> bytes:
         """The bytes of a ``send`` for holds of this kind and form.
 
-        The form of a stream is whether it is chunked; the form of a response hold is its ``Template``.  Whole
-        responses are not kept: a thousand polls may have as many templates, and all of their answers at once
-        are more than need be in memory.
+        The form of a stream is whether it is chunked; the form of a response hold is its ``Template``.  Of
+        whole responses only the latest is kept: a thousand polls may have as many templates, and all of their
+        answers at once are more than need be in memory.
         """
         if kind == STREAM:
             data = self._streams.get(form)
@@ -43,7 +50,10 @@ class Parcel:
             return data
         response = self.item.http_response
         assert response is not None and isinstance(form, Template)
-        return form.fill(response)
+        if self._template is not form:
+            self._response = form.fill(response)
+            self._template = form
+        return self._response
 
     def _encode_stream(self, chunked: Hashable) -> bytes:
         stream = self.item.http_stream

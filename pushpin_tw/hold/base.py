@@ -7,12 +7,15 @@ one of these objects: slots, no closure, no Deferred, no timer of its own.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 from typing import Any, ClassVar
 
 from zope.interface import implementer
 
+from pushpin_tw.grip.filters import Filters
+from pushpin_tw.hold.linktimes import LinkTimes
+from pushpin_tw.hold.updates import Updates
 from pushpin_tw.interfaces import IResponderOwner
 from pushpin_tw.wheel import Wheel
 
@@ -33,13 +36,22 @@ class HoldRoom:
     """Items that may wait for a client who does not read; more are dropped and counted."""
     subscription_max: int
     """Channels per connection; the rest of a longer list is ignored."""
+    links: Any
+    """ILinks."""
+    filters: Filters
+    updates: Updates = field(init=False)
+    link_times: LinkTimes = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.updates = Updates(self.wheel, self.stats)
+        self.link_times = LinkTimes(self.wheel, self.stats)
 
 
 @implementer(IResponderOwner)
 class Hold(ABC):
     """A client kept waiting."""
 
-    __slots__ = ("bucket", "channels", "due", "responder", "room", "slot")
+    __slots__ = ("bucket", "channels", "debug", "due", "responder", "room", "slot")
 
     kind: ClassVar[str]
 
@@ -49,6 +61,8 @@ class Hold(ABC):
         self.responder = responder
         self.channels = channels
         self.bucket = bucket
+        self.debug = False
+        """Whether the client may be told what went wrong."""
         self.due = 0
         self.slot = 0
 
@@ -95,6 +109,22 @@ class Hold(ABC):
     @abstractmethod
     def on_time(self) -> None:
         """What is due now; each kind of hold has its own."""
+
+    @abstractmethod
+    def fail(self, text: str) -> None:
+        """This hold cannot go on; in debug mode the client is told why."""
+
+    def unfit(self, wanted: tuple[str, ...], attached: tuple[str, ...] = ()) -> None:
+        """An item is meant for other content filters than are attached here: it is dropped, and in debug mode
+        that is worth an end (grip 13.5)."""
+        if self.debug and self.responder is not None:
+            self.fail(
+                f"content filter mismatch: subscription={','.join(attached)} message={','.join(wanted)}"
+            )
+
+    @abstractmethod
+    def update(self) -> None:
+        """Ask the origin again when it is this hold's turn; some holds have nothing to ask."""
 
     @abstractmethod
     def drained(self) -> None:

@@ -1,7 +1,7 @@
 """An open-ended response: a head, an initial body, and then whatever is published (grip 9).
 
-Made by the exchange when the head and the initial body have been written.  Delivery path: while the client
-reads, an item is one call with ready bytes; while it does not, items wait in a bounded queue.
+Made by the acceptance of instructions when the head and the initial body have been written.  Delivery path:
+while the client reads, an item is one call with ready bytes; while it does not, items wait, up to a limit.
 """
 
 from __future__ import annotations
@@ -18,13 +18,66 @@ from pushpin_tw.interfaces import IHold
 from pushpin_tw.wire.http1 import encode_chunk
 
 
-@implementer(IHold)
-class StreamHold(Hold):
-    """A client that listens."""
+class Stream(Hold):
+    """What both kinds of streams have: a body that stays open, and its keep-alive (grip 9.3)."""
 
-    __slots__ = ("_keep_alive", "_last", "_queue", "_subscribed", "form")
+    __slots__ = ("form", "keep_alive", "last", "subscribed")
 
     kind = "http-stream"
+
+    def __init__(self, room: HoldRoom, responder: Any, channels: tuple[str, ...], bucket: str) -> None:
+        super().__init__(room, responder, channels, bucket)
+        self.form: Any = responder.chunked
+        self.keep_alive: KeepAlive | None = None
+        self.last = 0.0
+        """When something was written, since the period began."""
+        self.subscribed = False
+        """Whether the client has taken the initial body."""
+
+    def fail(self, text: str) -> None:
+        """End the response; in debug mode the client is told why (grip 10.5)."""
+        responder = self.responder
+        if responder is not None:
+            if self.debug:
+                responder.write(f"\n\n{text}\n".encode())
+            responder.finish()
+            self.leave()
+
+    def blocked(self) -> bool:
+        """Whether keep-alives would pile up: a slow client stops the timer, ``drained`` starts it again."""
+        return bool(self.responder.congested)
+
+    def arm(self) -> None:
+        """A period begins."""
+        if self.keep_alive is not None:
+            self.last = 0.0
+            self.room.wheel.schedule(self, self._period(self.keep_alive))
+
+    def _period(self, keep_alive: KeepAlive) -> float:
+        return max(0.0, keep_alive.timeout - self.room.random.randrange(1000) / 1000)
+
+    def on_time(self) -> None:
+        """A period is over: was it an idle one?"""
+        responder, keep_alive = self.responder, self.keep_alive
+        if responder is None or keep_alive is None or self.blocked():
+            return
+        if self.last and not keep_alive.interval:
+            # Items only note their time, so that delivering one does not touch the wheel.
+            left = self.last + self._period(keep_alive) - self.room.wheel.seconds()
+            if left > 0:
+                self.last = 0.0
+                self.room.wheel.schedule(self, left)
+                return
+        if keep_alive.data:
+            responder.deliver(encode_chunk(keep_alive.data) if responder.chunked else keep_alive.data)
+        self.arm()
+
+
+@implementer(IHold)
+class StreamHold(Stream):
+    """A client that listens."""
+
+    __slots__ = ("_queue",)
 
     def __init__(
         self,
@@ -35,11 +88,8 @@ class StreamHold(Hold):
         keep_alive: KeepAlive | None,
     ) -> None:
         super().__init__(room, responder, channels, bucket)
-        self.form: bool = responder.chunked
-        self._keep_alive = keep_alive
+        self.keep_alive = keep_alive
         self._queue: deque[bytes] | None = None
-        self._last = 0.0
-        self._subscribed = False
 
     def begin(self) -> None:
         """Take over the client; the channels are joined once it has taken the initial body (grip 9.1)."""
@@ -48,9 +98,9 @@ class StreamHold(Hold):
             self._listen()
 
     def _listen(self) -> None:
-        self._subscribed = True
+        self.subscribed = True
         self.subscribe()
-        self._arm()
+        self.arm()
 
     def deliver(self, data: bytes, parts: Sequence[bytes]) -> None:
         """Write at once, or queue for a client who is slow."""
@@ -59,8 +109,8 @@ class StreamHold(Hold):
             return
         if self._queue is None and not responder.congested:
             responder.deliver(data)
-            if self._keep_alive is not None:
-                self._last = self.room.wheel.seconds()
+            if self.keep_alive is not None:
+                self.last = self.room.wheel.seconds()
         else:
             self._enqueue(parts)
 
@@ -75,7 +125,7 @@ class StreamHold(Hold):
     def drained(self) -> None:
         """The client reads again: first what waited, in order."""
         responder = self.responder
-        if not self._subscribed:
+        if not self.subscribed:
             self._listen()
             return
         queue = self._queue
@@ -83,7 +133,11 @@ class StreamHold(Hold):
             responder.deliver(queue.popleft())
         if not queue and not responder.congested and self.responder is not None:
             self._queue = None
-            self._arm()
+            self.arm()
+
+    def blocked(self) -> bool:
+        """As ``Stream``."""
+        return self._queue is not None or super().blocked()
 
     def act(self, action: str) -> None:
         """``close`` ends the response; the others mean nothing without a next link (grip 9.2)."""
@@ -95,28 +149,5 @@ class StreamHold(Hold):
                 responder.finish()
                 self.leave()
 
-    # ---- keep-alive (grip 9.3) -----------------------------------------------------------------------------
-
-    def _arm(self) -> None:
-        if self._keep_alive is not None:
-            self._last = 0.0
-            self.room.wheel.schedule(self, self._period(self._keep_alive))
-
-    def _period(self, keep_alive: KeepAlive) -> float:
-        return max(0.0, keep_alive.timeout - self.room.random.randrange(1000) / 1000)
-
-    def on_time(self) -> None:
-        """A period is over: was it an idle one?"""
-        responder, keep_alive = self.responder, self._keep_alive
-        if responder is None or keep_alive is None or self._queue is not None or responder.congested:
-            return  # a slow client stops the timer; drained() starts it again
-        if self._last and not keep_alive.interval:
-            # Items only note their time, so that delivering one does not touch the wheel.
-            left = self._last + self._period(keep_alive) - self.room.wheel.seconds()
-            if left > 0:
-                self._last = 0.0
-                self.room.wheel.schedule(self, left)
-                return
-        if keep_alive.data:
-            responder.deliver(encode_chunk(keep_alive.data) if self.form else keep_alive.data)
-        self._arm()
+    def update(self) -> None:
+        """Without a next link there is nobody to ask."""

@@ -11,7 +11,7 @@ from typing import Any
 from twisted.plugin import IPlugin
 from zope.interface import implementer
 
-from pushpin_tw.interfaces import ITargetType
+from pushpin_tw.extensions import ITargetType
 from pushpin_tw.origin import echo
 from pushpin_tw.origin.answering import AnsweringOrigin
 from pushpin_tw.origin.demo import Demo

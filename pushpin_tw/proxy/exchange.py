@@ -293,7 +293,7 @@ class Exchange:
             self._refuse_instruct(error)
             return
         instruct = acceptance.instruct
-        if instruct.mode == "none":
+        if acceptance.plain:
             size = answers.body_size(self.responder, instruct.status, instruct.body)
             self._log("code", instruct.status, size)
             self.responder.respond(instruct.status, instruct.reason, instruct.headers, instruct.body)

@@ -8,14 +8,17 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pushpin_tw.errors import GripError, InstructError
+from pushpin_tw.errors import FilterError, GripError, InstructError
 from pushpin_tw.grip.content import decode_body
 from pushpin_tw.grip.instruct import Instruct, allows_long_body, parse_instruct
 from pushpin_tw.grip.template import Templates
 from pushpin_tw.grip.terms import MAX_BODY
 from pushpin_tw.hold.base import HoldRoom
-from pushpin_tw.hold.response import ResponseHold
+from pushpin_tw.hold.inbox import LastIds, Origin
+from pushpin_tw.hold.linked import LinkedStreamHold
+from pushpin_tw.hold.response import ResponseHold, TailoredResponseHold
 from pushpin_tw.hold.stream import StreamHold
+from pushpin_tw.proxy.subrequest import Place
 from pushpin_tw.routing.uri import Uri
 from pushpin_tw.wire.headers import get_all, split_list, without
 from pushpin_tw.wire.message import Request, Response
@@ -29,7 +32,13 @@ class Retry:
     request: Request
     body: bytes
     route_id: str
-    last_ids: tuple[tuple[str, str], ...]
+    last_ids: LastIds
+
+    def since(self, last_ids: LastIds) -> Retry:
+        """The same, of a client that has seen this; what is known of other channels stays."""
+        if not last_ids:
+            return self
+        return replace(self, last_ids=tuple({**dict(self.last_ids), **dict(last_ids)}.items()))
 
 
 @dataclass(slots=True)
@@ -39,6 +48,9 @@ class Acceptance:
     acceptor: Acceptor
     instruct: Instruct
     channels: tuple[str, ...]
+    """Complete names."""
+    origin: Origin | None
+    """For a tailored hold; None when an express one will do."""
     bucket: str
     debug: bool
     uri: Uri
@@ -46,6 +58,13 @@ class Acceptance:
     """Whether a hold has run the request again."""
     retry: Retry | None
     """For a response hold; None when the request was not complete when it was answered."""
+    problem: str = ""
+    """Why a stream cannot begin although its instructions are sound."""
+
+    @property
+    def plain(self) -> bool:
+        """Whether nobody is held: the response that the instructions make is all there is."""
+        return self.instruct.mode == "none" and self.instruct.next_link is None
 
     def hold(self, responder: Any) -> None:
         """Let the client wait as the instructions say."""
@@ -60,31 +79,44 @@ class Acceptance:
         self.hold_stream(responder)
 
     def _hold_response(self, responder: Any) -> None:
-        acceptor = self.acceptor
+        acceptor, instruct = self.acceptor, self.instruct
         if self.retry is None:
             responder.persistent = False  # the rest of the request is never read
         template = acceptor.templates.find(
-            self.instruct, responder.minor, responder.persistent, responder.head_only
+            instruct, responder.minor, responder.persistent, responder.head_only
         )
+        parts = (acceptor.room, responder, self.channels, self.bucket, template, self.retry)
+        hold: ResponseHold
+        if self.origin is None:
+            hold = ResponseHold(*parts)
+        else:
+            hold = TailoredResponseHold(*parts, self.origin)
+            if hold.follow(instruct) and self.retry is not None:
+                acceptor.room.refetch.rerun(hold.position(), responder)
+                return
+        hold.debug = self.debug
         self._tell()
-        hold = ResponseHold(acceptor.room, responder, self.channels, self.bucket, template, self.retry)
-        hold.begin(self.instruct.timeout)
+        hold.begin(instruct.timeout)
 
     def hold_stream(self, responder: Any) -> None:
         """The head and the initial body are written: from here on the client listens."""
         instruct = self.instruct
         if responder.head_only or bodiless(instruct.status):
             responder.finish()
-            return
-        problem = self._position_problem()
-        if problem:
+        elif self.problem:
             if self.debug:
-                responder.write(f"\n\n{problem}\n".encode())
+                responder.write(f"\n\n{self.problem}\n".encode())
             responder.finish()
-            return
-        room = self.acceptor.room
-        self._tell()
-        StreamHold(room, responder, self.channels, self.bucket, instruct.keep_alive).begin()
+        elif self.origin is not None:
+            linked = LinkedStreamHold(self.acceptor.room, responder, self.bucket, self.origin)
+            linked.debug = self.debug
+            linked.begin(instruct)
+        else:
+            self._tell()
+            room = self.acceptor.room
+            hold = StreamHold(room, responder, self.channels, self.bucket, instruct.keep_alive)
+            hold.debug = self.debug
+            hold.begin()
 
     def _tell(self) -> None:
         stats = self.acceptor.room.stats
@@ -92,14 +124,6 @@ class Acceptance:
             uri = str(self.uri)
             for channel in self.channels:
                 stats.held(uri, channel, self.rerun)
-
-    def _position_problem(self) -> str:
-        """A stream with a position on a channel needs a link to catch up from (grip 10.5)."""
-        if self.instruct.next_link is None:
-            for channel in self.instruct.channels:
-                if channel.prev_id is not None:
-                    return f"channel '{channel.name}' specifies prev-id, but no next link found"
-        return ""
 
 
 class Acceptor:
@@ -120,7 +144,10 @@ class Acceptor:
                 body = decode_body(b", ".join(coding), body, MAX_BODY)
             except GripError as error:
                 raise InstructError(error.detail) from None
-        return self._accept(exchange, parse_instruct(response, body, str(exchange.uri)))
+        acceptance = self._accept(exchange, parse_instruct(response, body, str(exchange.uri)))
+        if acceptance.instruct.mode != "response":
+            self._filter(acceptance)
+        return acceptance
 
     def accept_long(self, exchange: Any, response: Response) -> Acceptance | None:
         """Read the instructions of a response whose body is too long to be kept, and start the client's
@@ -137,20 +164,57 @@ class Acceptor:
         exchange.responder.start(instruct.status, instruct.reason, instruct.headers, None)
         return acceptance
 
+    def _filter(self, acceptance: Acceptance) -> None:
+        """Let the filters of the channels see the body (grip 13.4)."""
+        instruct = acceptance.instruct
+        content = self.room.filters.response(instruct.channels, instruct.meta)
+        if content is None:
+            return
+        try:
+            body = content.feed(instruct.body) + content.finish()
+        except FilterError as error:
+            if acceptance.plain:
+                raise InstructError(error.detail) from None
+            acceptance.problem = error.detail
+            body = b""
+        acceptance.instruct = replace(instruct, body=body)
+
     def _accept(self, exchange: Any, instruct: Instruct) -> Acceptance:
         route, target = exchange.route, exchange.target
-        names = [route.prefix + channel.name for channel in instruct.channels]
-        names = list(dict.fromkeys(names))[: self.room.subscription_max]
-        channels = tuple(dict.fromkeys([*target.subs, *names]))
+        channels = instruct.channels[: self.room.subscription_max]
+        instruct = replace(instruct, channels=channels)
+        names = [route.prefix + channel.name for channel in channels]
+        origin = None
+        if self._tailored(instruct):
+            origin = Origin(
+                Place.of(route, target, exchange.uri),
+                str(exchange.uri),
+                route.prefix,
+                target.subs,
+                instruct.gone_link,
+            )
         return Acceptance(
             self,
             instruct,
-            channels,
+            tuple(dict.fromkeys([*target.subs, *names])),
+            origin,
             route.id if route.explicit_id else "",
             exchange.debug,
             exchange.uri,
             exchange.retry,
             exchange.kept_for_retry() if instruct.mode == "response" else None,
+        )
+
+    def _tailored(self, instruct: Instruct) -> bool:
+        """Whether a hold has to look at each item for itself, or to ask the origin by itself."""
+        if instruct.gone_link is not None:
+            return True
+        if instruct.next_link is not None and instruct.mode != "response":
+            return True
+        chain = self.room.filters.chain
+        return any(
+            channel.prev_id is not None or (channel.filters and chain(channel.filters) is not None)
+            for channel in instruct.channels
         )
 
 

@@ -20,7 +20,7 @@ from zope.interface import implementer
 
 from pushpin_tw.config import Config
 from pushpin_tw.errors import HttpError
-from pushpin_tw.interfaces import IPublishSource
+from pushpin_tw.extensions import IPublishSource
 from pushpin_tw.publish.controlapi import ControlApi, ControlRequest, ControlResponse, parse_head
 from pushpin_tw.wire.http1 import head_end
 

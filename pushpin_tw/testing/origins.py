@@ -26,7 +26,8 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from pushpin_tw.errors import OriginError, RouteSyntaxError
-from pushpin_tw.interfaces import IOrigin, IOriginCall, IOriginSink, ITargetType
+from pushpin_tw.extensions import ITargetType
+from pushpin_tw.interfaces import IOrigin, IOriginCall, IOriginSink
 from pushpin_tw.testing.services import LentServices
 from pushpin_tw.wire.message import OriginRequest, Response
 

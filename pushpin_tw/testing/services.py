@@ -15,7 +15,8 @@ from typing import Any
 from zope.interface import implementer
 
 from pushpin_tw.config import Config, parse_config
-from pushpin_tw.interfaces import IServices, IStatsSink
+from pushpin_tw.extensions import IServices
+from pushpin_tw.interfaces import IStatsSink
 from pushpin_tw.wheel import Wheel
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from zope.interface.verify import verifyClass
 
-from pushpin_tw import interfaces
+from pushpin_tw import extensions, interfaces
 from pushpin_tw.broker.broker import Broker
 from pushpin_tw.edge.body import RequestBody
 from pushpin_tw.edge.responder import Responder
@@ -51,6 +51,6 @@ def test_the_built_in_plugins_are_found_as_those_of_third_parties_are() -> None:
     assert set(target_types()) == {"", "test", "demo", "zhttp", "zhttpreq"}
     assert "http" in {source.name for source in publish_sources()}
     for kind in target_types().values():
-        assert interfaces.ITargetType.providedBy(kind)
+        assert extensions.ITargetType.providedBy(kind)
     for source in publish_sources():
-        assert interfaces.IPublishSource.providedBy(source)
+        assert extensions.IPublishSource.providedBy(source)

@@ -10,7 +10,8 @@ from twisted.plugin import getPlugins
 from zope.interface.verify import verifyObject
 
 import pushpin_tw.plugins
-from pushpin_tw.interfaces import IOriginSink, IServices, IStatsSink, ITargetType
+from pushpin_tw.extensions import IServices, ITargetType
+from pushpin_tw.interfaces import IOriginSink, IStatsSink
 from pushpin_tw.plugins import builtin
 from pushpin_tw.routing.route import Target
 from pushpin_tw.testing.origins import OriginContract, RecordingSink, TargetTypeContract

@@ -10,7 +10,7 @@ from twisted.plugin import IPlugin
 from zope.interface import implementer
 
 from pushpin_tw.errors import RouteSyntaxError
-from pushpin_tw.interfaces import ITargetType
+from pushpin_tw.extensions import ITargetType
 from pushpin_tw.origin.answering import Answer, AnsweringOrigin
 from pushpin_tw.routing.route import Target
 from pushpin_tw.testing.origins import OriginContract, TargetTypeContract

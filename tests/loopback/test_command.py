@@ -302,7 +302,7 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.plugin import IPlugin
 from zope.interface import implementer
-from pushpin_tw.interfaces import IPublishSource
+from pushpin_tw.extensions import IPublishSource
 
 class Stuck(Service):
     def stopService(self):

@@ -14,8 +14,8 @@ from twisted.internet import reactor
 from twisted.internet.defer import ensureDeferred, gatherResults
 from zope.interface.verify import verifyObject
 
+from pushpin_tw.extensions import IPublishSource
 from pushpin_tw.grip.item import Item
-from pushpin_tw.interfaces import IPublishSource
 from pushpin_tw.publish.http import IDLE_TIMEOUT, LINGER, MAX_SERVED, ControlService, HttpControl
 from pushpin_tw.testing.services import LentServices
 from tests.support.clock import StillClock

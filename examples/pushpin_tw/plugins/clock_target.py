@@ -8,7 +8,7 @@ from twisted.plugin import IPlugin
 from zope.interface import implementer
 
 from pushpin_tw.errors import RouteSyntaxError
-from pushpin_tw.interfaces import ITargetType
+from pushpin_tw.extensions import ITargetType
 from pushpin_tw.origin.answering import Answer, AnsweringOrigin
 from pushpin_tw.wire.message import OriginRequest
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from pushpin_tw.grip.filters import Filters
 from pushpin_tw.grip.instruct import Instruct, KeepAlive
 from pushpin_tw.grip.template import Templates
 from pushpin_tw.hold.base import HoldRoom
@@ -105,7 +106,15 @@ class Scene:
         self.jitter = Jitter()
         self.wheel = Wheel(self.clock, lambda: self.stats.failure("timer"))
         self.room = HoldRoom(
-            self.register, self.wheel, self.stats, self.jitter, self.again, queue_limit, subscription_max=20
+            self.register,
+            self.wheel,
+            self.stats,
+            self.jitter,
+            self.again,
+            queue_limit,
+            subscription_max=20,
+            links=None,
+            filters=Filters([]),
         )
 
     def stream(

@@ -16,11 +16,13 @@ from zope.interface.verify import verifyObject
 from pushpin_tw.broker.broker import Broker
 from pushpin_tw.broker.fanout import Fanout
 from pushpin_tw.broker.limiter import Pace
+from pushpin_tw.grip.filters import Filters
 from pushpin_tw.grip.item import parse_item
 from pushpin_tw.hold.base import HoldRoom
 from pushpin_tw.interfaces import IBody, IOrigin, IOriginCall, IResponder
 from pushpin_tw.proxy.gateway import Gateway, GatewaySettings
 from pushpin_tw.proxy.held import Acceptor
+from pushpin_tw.proxy.refetch import Refetch
 from pushpin_tw.routing.rewrite import Rewriter
 from pushpin_tw.testing.services import RecordedStats
 from pushpin_tw.wheel import Wheel
@@ -313,8 +315,17 @@ class Scene:
         self.broker = Broker(self.fanout, self.wheel, self.stats, 60)
         rewriter = Rewriter(section or Section())
         self.gateway = Gateway(GatewaySettings(**settings), rewriter, self, self.clock, self.stats)
+        filters = Filters([])
         self.room = HoldRoom(
-            self.broker, self.wheel, self.stats, random.Random(1), self.gateway, 100, subscription_max=20
+            self.broker,
+            self.wheel,
+            self.stats,
+            random.Random(1),
+            self.gateway,
+            100,
+            subscription_max=20,
+            links=Refetch(self.gateway, rewriter, filters, self.clock.callLater, self.wheel, self.stats),
+            filters=filters,
         )
         self.gateway.acceptor = Acceptor(self.room)
         self.client: Client

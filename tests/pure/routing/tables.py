@@ -9,7 +9,7 @@ from typing import Any
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from pushpin_tw.interfaces import ITargetType
+from pushpin_tw.extensions import ITargetType
 from pushpin_tw.routing.rewrite import Rewriter
 from pushpin_tw.routing.route import Route, parse_host_port, parse_no_address, parse_zmq_spec
 from pushpin_tw.routing.routefile import KeySource, parse_routes
