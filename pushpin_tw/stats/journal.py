@@ -34,7 +34,7 @@ class LoggerVoice:
 
     def write(self, level: int, message: str, request: RequestLine | None = None, details: str = "") -> None:
         """See ``stats.logfile.Voice``."""
-        if level <= self.level:
+        if level <= self.level or request is not None:
             text = f"{message}\n{details}" if details else message
             self._logger.emit(self._LEVELS[level], "{text}", text=text)
 
@@ -61,7 +61,7 @@ class Journal:
 
     def request_finished(self, line: RequestLine) -> None:
         """See ``IStatsSink``."""
-        if self.wants_requests:
+        if (self._proxy.level if line.threshold is None else line.threshold) >= INFO:
             self._proxy.write(INFO, self._words(line), line)
 
     def _words(self, line: RequestLine) -> str:

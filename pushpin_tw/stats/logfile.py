@@ -99,7 +99,7 @@ class Voice(Protocol):
     """One service's way into the log."""
 
     level: int
-    """Lines above it are dropped."""
+    """Lines above it are dropped, except those of requests: their routes may have levels of their own."""
 
     def write(self, level: int, message: str, request: RequestLine | None = None, details: str = "") -> None:
         """A line; ``request`` is what ``message`` was made of, ``details`` a traceback."""
@@ -139,7 +139,7 @@ class TextVoice:
 
     def write(self, level: int, message: str, request: RequestLine | None = None, details: str = "") -> None:
         """See ``Voice``."""
-        if level > self.level:
+        if level > self.level and request is None:
             return
         head = f"[{NAMES[level]}] {self._stamp()} {self._tag}"
         output = self._output
@@ -163,7 +163,7 @@ class JsonVoice:
 
     def write(self, level: int, message: str, request: RequestLine | None = None, details: str = "") -> None:
         """See ``Voice``."""
-        if level > self.level:
+        if level > self.level and request is None:
             return
         record: dict[str, Any] = {
             "time": self._stamp() + "Z",

@@ -106,3 +106,5 @@ class RequestLine:
     user_agent: str = ""
     last_ids: list[tuple[str, str]] = field(default_factory=list)
     """(channel, id) for each ``Grip-Last`` header of the client."""
+    threshold: int | None = None
+    """The log level of its route, if that has one: it decides in place of the service's."""

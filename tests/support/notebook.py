@@ -31,7 +31,7 @@ class _NotedVoice:
         self._service = service
 
     def write(self, level: int, message: str, request: RequestLine | None = None, details: str = "") -> None:
-        if level <= self.level:
+        if level <= self.level or request is not None:
             self._notebook.lines.append(Line(self._service, level, message, details))
 
 

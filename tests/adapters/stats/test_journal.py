@@ -26,7 +26,7 @@ class Heard:
         self.details = ""
 
     def write(self, level: int, message: str, request: RequestLine | None = None, details: str = "") -> None:
-        if level <= self.level:
+        if level <= self.level or request is not None:
             self.lines.append((level, message))
             self.details = details
 
@@ -125,6 +125,15 @@ def test_below_information_nobody_needs_to_build_lines() -> None:
     sink.request_finished(finished())
     sink.published("ch", 2)
     assert voices["proxy"].lines == voices["handler"].lines == []
+
+
+@pytest.mark.parametrize(
+    ("level", "threshold", "written"), [(1, 2, 1), (0, 4, 1), (2, 1, 0), (2, 0, 0), (2, 2, 1), (2, None, 1)]
+)
+def test_a_route_may_have_a_level_of_its_own(level: int, threshold: int | None, written: int) -> None:
+    sink, voices = journal(level=level)
+    sink.request_finished(finished(threshold=threshold))
+    assert len(voices["proxy"].lines) == written
 
 
 def test_notes_go_to_their_service() -> None:

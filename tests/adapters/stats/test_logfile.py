@@ -79,6 +79,14 @@ def test_levels(tmp_path: Path, clock: Clock, voice: Any) -> None:
     assert len(lines(tmp_path / "log")) == 1
 
 
+@pytest.mark.parametrize("voice", [TextVoice, JsonVoice])
+def test_whether_a_request_has_a_line_is_decided_elsewhere(tmp_path: Path, clock: Clock, voice: Any) -> None:
+    output = Output(str(tmp_path / "log"), clock)
+    voice(output, 1, clock, "proxy").write(2, "said", RequestLine(b"GET", "http://a/", "accept"))
+    output.flush()
+    assert len(lines(tmp_path / "log")) == 1
+
+
 def test_a_text_ends_no_line(tmp_path: Path, clock: Clock) -> None:
     output = Output(str(tmp_path / "log"), clock)
     TextVoice(output, 3, clock).write(1, "ua=a\r\n[INFO] forged\x1b[2J ü\udc80")
