@@ -147,7 +147,7 @@ class Gateway:
         if exchange.route.explicit_id:
             line.route = exchange.route.id
         line.retry = exchange.retry
-        if exchange.crowd is not None:
+        if exchange.crowd is not None and exchange.crowd.several:
             line.shared = id(exchange.crowd)
         self.stats.request_finished(line)
 

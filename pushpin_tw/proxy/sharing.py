@@ -94,6 +94,8 @@ class Crowd:
         self.head_only: bool = exchange.responder.head_only
         self.started = False
         self.sent = 0
+        self.several = False
+        """Whether anybody has joined the first one."""
         self._head: tuple[int, bytes, Sequence[Header], int | None] | None = None
         self._kept: bytearray | None = bytearray()
         self.add(exchange)
@@ -103,6 +105,7 @@ class Crowd:
     def add(self, exchange: Any) -> None:
         """The client of ``exchange`` as well, who gets first what the others have got."""
         member = Member(self, exchange)
+        self.several = bool(self.convoy.fellows)
         self.convoy.join(member)
         member.responder.own(member)
         if self._head is not None:

@@ -223,9 +223,9 @@ def test_an_error_within_fetch() -> None:
     scene = SharingScene()
     scene["a:1"].within = lambda call: call.fails(OriginError("closed"))
     scene.comes("x")
-    assert scene.lines() == ["x code 502 32 -> a:1 shared"]
+    assert scene.lines() == ["x code 502 32 -> a:1"]
     scene.comes("y")
-    assert scene.lines() == ["y code 502 32 -> a:1 shared"]
+    assert scene.lines() == ["y code 502 32 -> a:1"]
 
 
 def test_a_response_without_hold() -> None:
