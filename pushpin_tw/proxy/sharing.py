@@ -13,6 +13,9 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
+from zope.interface import implementer
+
+from pushpin_tw.interfaces import IResponderOwner
 from pushpin_tw.proxy.convoy import Convoy, Fellow
 from pushpin_tw.wheel import Wheel
 from pushpin_tw.wire.headers import Header, get_all
@@ -56,6 +59,7 @@ class Sharing:
         self._crowds.pop(key, None)
 
 
+@implementer(IResponderOwner)
 class Member(Fellow):
     """One client; the owner of its responder."""
 

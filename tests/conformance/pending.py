@@ -26,8 +26,6 @@ JSONP = "needs JSON-P"
 
 PROXY_PENDING: dict[int, str] = {
     168: "needs the update on first subscription",
-    169: "needs sharing",
-    170: "needs next links",
     187: WEBSOCKET,
     188: WEBSOCKET,
     189: WEBSOCKET,

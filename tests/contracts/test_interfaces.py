@@ -15,7 +15,10 @@ from pushpin_tw.hold.response import ResponseHold
 from pushpin_tw.hold.stream import StreamHold
 from pushpin_tw.origin.http import HttpCall, HttpOrigin
 from pushpin_tw.proxy.exchange import Exchange
+from pushpin_tw.proxy.fetching import Fetch, LinkCall
 from pushpin_tw.proxy.gateway import Gateway
+from pushpin_tw.proxy.refetch import Refetch
+from pushpin_tw.proxy.sharing import Member
 from pushpin_tw.routing.table import RouteTable
 from pushpin_tw.service import publish_sources, target_types
 from pushpin_tw.stats.journal import Journal
@@ -26,6 +29,10 @@ KEPT = [
     (interfaces.IBody, RequestBody),
     (interfaces.IBodySink, Exchange),
     (interfaces.IOriginSink, Exchange),
+    (interfaces.IOriginSink, Fetch),
+    (interfaces.ILinks, Refetch),
+    (interfaces.ILinkCall, LinkCall),
+    (interfaces.IResponderOwner, Member),
     (interfaces.IResponderOwner, Exchange),
     (interfaces.IResponderOwner, StreamHold),
     (interfaces.IResponderOwner, ResponseHold),
