@@ -66,9 +66,13 @@ class IMessageFilter(Interface):
         with ``cancel()``, after which ``done`` must not be called.
         """
 
+
+class IResponseFilter(IMessageFilter):
+    """A filter that has 'response' among its targets."""
+
     def response(meta):  # type: ignore[no-untyped-def]
-        """For filters of responses: an object with ``feed(data)`` and ``finish()``, which return bytes and
-        raise ``FilterError``, for one body whose instructions have ``meta``."""
+        """For one body whose instructions have ``meta``: an object with ``feed(data)`` and ``finish()``; both
+        return bytes and raise ``FilterError``."""
 
 
 class IServices(Interface):

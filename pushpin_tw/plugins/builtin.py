@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+from twisted.plugin import IPlugin
+from zope.interface import classImplements
+
+from pushpin_tw.extensions import IMessageFilter, IResponseFilter
+from pushpin_tw.grip.delivery import RequireSub, SkipSelf, SkipUsers
+from pushpin_tw.grip.httpfilters import HttpCheck, HttpModify
+from pushpin_tw.grip.substitution import BuildId, VarSubst
 from pushpin_tw.origin.targets import DemoTarget, HttpTarget, TestTarget, ZmqTarget
 from pushpin_tw.publish.http import HttpControl
 
@@ -12,3 +19,16 @@ zhttp_target = ZmqTarget("zhttp")
 zhttpreq_target = ZmqTarget("zhttpreq")
 
 http_control = HttpControl()
+
+# Filters are pure and cannot say themselves that they are plugins of Twisted.
+for _filter in (SkipSelf, SkipUsers, RequireSub, VarSubst, HttpCheck):
+    classImplements(_filter, IPlugin, IMessageFilter)
+classImplements(BuildId, IPlugin, IResponseFilter)
+
+skip_self = SkipSelf()
+skip_users = SkipUsers()
+require_sub = RequireSub()
+var_subst = VarSubst()
+build_id = BuildId()
+http_check = HttpCheck()
+http_modify = HttpModify()
