@@ -1,48 +1,48 @@
 """Filters that look at who has published an item and who is to get it (grip 13.2).
 
-Registered in ``plugins.builtin``, started by the chains of ``filters``.  They pass content on as it is, or
+Registered in ``plugins.builtin``, run by ``filterchain``.  They pass content on as it is, or
 drop the item; they never fail.
 """
 
 from __future__ import annotations
 
-from pushpin_tw.grip.filters import Done, FilterContext
+from pushpin_tw.grip.filterchain import FilterContext, InstantFilter
 
 _DELIVERY = frozenset({"delivery"})
 
 
-class SkipSelf:
+class SkipSelf(InstantFilter):
     """``skip-self``: nobody gets what they have sent themselves."""
 
     name = "skip-self"
     targets = _DELIVERY
 
-    def start(self, context: FilterContext, content: bytes, done: Done) -> None:
-        """As ``IMessageFilter``: compares the client's ``user`` and the item's ``sender``."""
+    def apply(self, context: FilterContext, content: bytes) -> bytes | None:
+        """Compare the client's ``user`` and the item's ``sender``."""
         user = context.session.meta.get("user")
-        done(None if user and user == context.item.meta.get("sender") else content)
+        return None if user and user == context.item.meta.get("sender") else content
 
 
-class SkipUsers:
+class SkipUsers(InstantFilter):
     """``skip-users``: the publisher leaves some users out."""
 
     name = "skip-users"
     targets = _DELIVERY
 
-    def start(self, context: FilterContext, content: bytes, done: Done) -> None:
-        """As ``IMessageFilter``: looks for the client's ``user`` in the item's ``skip_users``."""
+    def apply(self, context: FilterContext, content: bytes) -> bytes | None:
+        """Look for the client's ``user`` in the item's ``skip_users``."""
         user = context.session.meta.get("user")
-        users = context.item.meta.get("skip_users", "").split(",")
-        done(None if user and user in map(str.strip, users) else content)
+        users = context.item.meta.get("skip_users")
+        return None if user and users and user in map(str.strip, users.split(",")) else content
 
 
-class RequireSub:
+class RequireSub(InstantFilter):
     """``require-sub``: only who is subscribed to another channel as well."""
 
     name = "require-sub"
     targets = _DELIVERY
 
-    def start(self, context: FilterContext, content: bytes, done: Done) -> None:
-        """As ``IMessageFilter``: looks for the item's ``require_sub`` among the client's channels."""
+    def apply(self, context: FilterContext, content: bytes) -> bytes | None:
+        """Look for the item's ``require_sub`` among the client's channels."""
         channel = context.item.meta.get("require_sub")
-        done(None if channel and channel not in context.session.positions() else content)
+        return None if channel and channel not in context.session.positions() else content

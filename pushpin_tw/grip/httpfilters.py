@@ -1,6 +1,6 @@
 """Filters that ask the origin about each item and each client (grip 13.6).
 
-Registered in ``plugins.builtin``, started by the chains of ``filters``.  How the request leaves, how many of
+Registered in ``plugins.builtin``, run by ``filterchain``.  How the request leaves, how many of
 them and for how long, is the business of ``ILinks.ask``.
 """
 
@@ -10,8 +10,11 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from zope.interface import implementer
+
 from pushpin_tw.errors import FilterError
-from pushpin_tw.grip.filters import Done, FilterContext
+from pushpin_tw.extensions import IMessageFilter
+from pushpin_tw.grip.filterchain import Done, FilterContext
 from pushpin_tw.grip.links import resolve
 from pushpin_tw.grip.terms import MAX_BODY, LinkRequest
 from pushpin_tw.wire.headers import HeaderList, get
@@ -19,6 +22,7 @@ from pushpin_tw.wire.headers import HeaderList, get
 _HTTP = {"ws": "http", "wss": "https"}
 
 
+@implementer(IMessageFilter)
 class HttpCheck:
     """``http-check``: the origin says whether a client gets an item."""
 
@@ -74,5 +78,6 @@ def _uri(url: str | None, base: str) -> str:
 
 
 def _object(meta: Mapping[str, str]) -> bytes:
-    """Compact JSON, sorted, in ASCII: that can stand in a header."""
-    return json.dumps(dict(meta), separators=(",", ":"), sort_keys=True).encode()
+    """Compact JSON, sorted, within ASCII: what reads a header may take any other byte for Latin-1."""
+    text = json.dumps(dict(meta), separators=(",", ":"), sort_keys=True)
+    return text.replace("\x7f", "\\u007f").encode()  # the only control character that JSON lets through

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from twisted.plugin import IPlugin
-from zope.interface import classImplements
+from zope.interface import alsoProvides
 
-from pushpin_tw.extensions import IMessageFilter, IResponseFilter
 from pushpin_tw.grip.delivery import RequireSub, SkipSelf, SkipUsers
 from pushpin_tw.grip.httpfilters import HttpCheck, HttpModify
 from pushpin_tw.grip.substitution import BuildId, VarSubst
@@ -20,11 +19,6 @@ zhttpreq_target = ZmqTarget("zhttpreq")
 
 http_control = HttpControl()
 
-# Filters are pure and cannot say themselves that they are plugins of Twisted.
-for _filter in (SkipSelf, SkipUsers, RequireSub, VarSubst, HttpCheck):
-    classImplements(_filter, IPlugin, IMessageFilter)
-classImplements(BuildId, IPlugin, IResponseFilter)
-
 skip_self = SkipSelf()
 skip_users = SkipUsers()
 require_sub = RequireSub()
@@ -32,3 +26,7 @@ var_subst = VarSubst()
 build_id = BuildId()
 http_check = HttpCheck()
 http_modify = HttpModify()
+
+# Filters belong to a pure room and cannot say themselves that they are plugins of Twisted.
+for _filter in (skip_self, skip_users, require_sub, var_subst, build_id, http_check, http_modify):
+    alsoProvides(_filter, IPlugin)
