@@ -41,14 +41,14 @@ class Filters:
     """All filters by name."""
 
     def __init__(self, filters: Iterable[Any]) -> None:
-        """``filters`` are ``IMessageFilter``.
+        """``filters`` are ``IMessageFilter``; Twisted finds one twice that has two names in its module.
 
-        :raises ConfigError: two have the same name.
+        :raises ConfigError: two are called the same.
         """
         self._known: dict[str, Any] = {}
         self._chains: dict[tuple[str, ...], FilterChain] = {}
         for one in filters:
-            if one.name in self._known:
+            if self._known.get(one.name, one) is not one:
                 raise ConfigError(f"two filters are called '{one.name}'")
             self._known[one.name] = one
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 from twisted.plugin import IPlugin
 from zope.interface import alsoProvides
 
@@ -11,6 +13,8 @@ from pushpin_tw.grip.substitution import BuildId, VarSubst
 from pushpin_tw.origin.targets import DemoTarget, HttpTarget, TestTarget, ZmqTarget
 from pushpin_tw.publish.http import HttpControl
 
+T = TypeVar("T")
+
 http_target = HttpTarget()
 test_target = TestTarget()
 demo_target = DemoTarget()
@@ -19,14 +23,17 @@ zhttpreq_target = ZmqTarget("zhttpreq")
 
 http_control = HttpControl()
 
-skip_self = SkipSelf()
-skip_users = SkipUsers()
-require_sub = RequireSub()
-var_subst = VarSubst()
-build_id = BuildId()
-http_check = HttpCheck()
-http_modify = HttpModify()
 
-# Filters belong to a pure room and cannot say themselves that they are plugins of Twisted.
-for _filter in (skip_self, skip_users, require_sub, var_subst, build_id, http_check, http_modify):
-    alsoProvides(_filter, IPlugin)
+def _plugin(one: T) -> T:
+    """Filters belong to a pure room and cannot say themselves that they are plugins of Twisted."""
+    alsoProvides(one, IPlugin)
+    return one
+
+
+skip_self = _plugin(SkipSelf())
+skip_users = _plugin(SkipUsers())
+require_sub = _plugin(RequireSub())
+var_subst = _plugin(VarSubst())
+build_id = _plugin(BuildId())
+http_check = _plugin(HttpCheck())
+http_modify = _plugin(HttpModify())
