@@ -60,7 +60,7 @@ class Wheel:
 
     def schedule(self, entry: Waiting, delay: float) -> None:
         """Let ``entry.expired()`` be called in ``delay`` seconds; replaces an earlier appointment."""
-        tick = int((self._clock.seconds() + delay) / TICK) + 1
+        tick = self._tick(self._clock.seconds() + delay) + 1
         if not entry.due:
             self.waiting += 1
         entry.due = tick
@@ -103,9 +103,15 @@ class Wheel:
         self._call_tick = tick
         self._call = self._clock.callLater(max(0.0, tick * TICK - self._clock.seconds()), self._turn)
 
+    @staticmethod
+    def _tick(seconds: float) -> int:
+        """The tick that a time is in: the same one for a turn and for what is scheduled within it, though the
+        clock may wake us a hair too early."""
+        return int(seconds / TICK + 1e-6)
+
     def _turn(self) -> None:
         self._call = None
-        now = int(self._clock.seconds() / TICK + 1e-6)
+        now = self._tick(self._clock.seconds())
         while self._ticks and self._ticks[0] <= now:
             tick = heapq.heappop(self._ticks)
             entries = self._slots.pop(tick)
