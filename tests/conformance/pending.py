@@ -6,26 +6,26 @@
 from __future__ import annotations
 
 CROSS_ORIGIN = "needs the CORS and JSON-P treatment of held responses"
-FILTERS = "needs message and response content filters"
+WEBSOCKET = "needs WebSocket"
 
 PENDING: dict[int, str] = {
-    19: "needs the update on first subscription",
     30: CROSS_ORIGIN,
     31: CROSS_ORIGIN,
     32: CROSS_ORIGIN,
     60: CROSS_ORIGIN,
-    66: FILTERS,
-    67: FILTERS,
-    68: FILTERS,
-    104: FILTERS,
+    150: WEBSOCKET,
+    154: WEBSOCKET,
+    199: WEBSOCKET,
+    200: WEBSOCKET,
+    201: WEBSOCKET,
+    202: WEBSOCKET,
+    203: WEBSOCKET,
 }
 """Case number of the GRIP specification to the reason."""
 
-WEBSOCKET = "needs WebSocket"
 JSONP = "needs JSON-P"
 
 PROXY_PENDING: dict[int, str] = {
-    168: "needs the update on first subscription",
     187: WEBSOCKET,
     188: WEBSOCKET,
     189: WEBSOCKET,

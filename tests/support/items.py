@@ -8,23 +8,38 @@ Item = dict[str, object]
 
 
 def item(
-    formats: object, id: str | None = None, prev: str | None = None, channel: str = "c", **more: object
+    formats: object,
+    id: str | None = None,
+    prev: str | None = None,
+    channel: str = "c",
+    no_seq: bool = False,
+    **more: object,
 ) -> Item:
     """An item with the fields that are given; ``more`` are fields under their own names."""
-    ids = {"id": id, "prev-id": prev}
-    named = {name: value for name, value in ids.items() if value is not None}
-    return {"channel": channel, "formats": formats, **named, **more}
+    named = {"id": id, "prev-id": prev, "no-seq": no_seq or None}
+    given = {name: value for name, value in named.items() if value is not None}
+    return {"channel": channel, "formats": formats, **given, **more}
 
 
 def piece(
-    content: str, id: str | None = None, prev: str | None = None, channel: str = "c", **more: object
+    content: str,
+    id: str | None = None,
+    prev: str | None = None,
+    channel: str = "c",
+    no_seq: bool = False,
+    **more: object,
 ) -> Item:
     """For streams."""
-    return item({S: {"content": content}}, id, prev, channel, **more)
+    return item({S: {"content": content}}, id, prev, channel, no_seq, **more)
 
 
 def answer(
-    body: str, id: str | None = None, prev: str | None = None, channel: str = "c", **more: object
+    body: str,
+    id: str | None = None,
+    prev: str | None = None,
+    channel: str = "c",
+    no_seq: bool = False,
+    **more: object,
 ) -> Item:
     """For response holds."""
-    return item({R: {"body": body}}, id, prev, channel, **more)
+    return item({R: {"body": body}}, id, prev, channel, no_seq, **more)
