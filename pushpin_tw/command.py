@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from twisted.logger import globalLogBeginner
@@ -18,6 +18,7 @@ from pushpin_tw.config.loglevel import ERROR, INFO
 from pushpin_tw.errors import ConfigError
 from pushpin_tw.options import Settings, parse_arguments, usage
 from pushpin_tw.process import STDOUT, Program, find_config, load_config, make_logs
+from pushpin_tw.routeswatch import reader_in
 from pushpin_tw.routing.routefile import COMMAND_LINE, KeySource, parse_routes
 from pushpin_tw.service import target_types
 from pushpin_tw.stats.logfile import LogObserver, Output, TextVoice
@@ -69,10 +70,10 @@ def check(settings: Settings) -> int:
 
 def _key_problems(config: Config) -> list[str]:
     problems = []
-    for name in ("sig_key", "upstream_key"):
+    for name, use in (("sig_key", "signs"), ("upstream_key", "verifies")):
         text = getattr(config.proxy, name)
-        key = load_key(text, _reader_in(config.directory)) if text else None
-        if text and (key is None or not key.algorithm):
+        key = load_key(text, reader_in(config.directory)) if text else None
+        if text and not getattr(key, use, False):
             problems.append(f"{config.file}: {name}: there is no key that can be used")
     return problems
 
@@ -85,21 +86,13 @@ def _check_routes(config: Config, settings: Settings) -> tuple[int, list[str]]:
     else:
         name, directory = path, os.path.dirname(path)
         try:
-            text = _reader_in("")(path).decode("utf-8", "surrogateescape")
+            text = reader_in("")(path).decode("utf-8", "surrogateescape")
         except OSError:
             return 0, [f"unable to open routes file: {path}"]
-    key = load_key(config.proxy.sig_key, _reader_in(config.directory))
-    keys = KeySource(config.proxy.sig_iss, key, _reader_in(directory), _reader_in(""))
+    key = load_key(config.proxy.sig_key, reader_in(config.directory))
+    keys = KeySource(config.proxy.sig_iss, key, reader_in(directory), reader_in(""))
     routes, problems = parse_routes(text, name, target_types(), keys)
     return len(routes), problems
-
-
-def _reader_in(directory: str) -> Callable[[str], bytes]:
-    def read_file(path: str) -> bytes:
-        with open(os.path.join(directory, path), "rb") as file:
-            return file.read()
-
-    return read_file
 
 
 # ---- the program -------------------------------------------------------------------------------------------

@@ -37,7 +37,9 @@ POLL_INTERVAL = 1.0
 """Seconds between looks at a file whose directory cannot be watched."""
 
 
-def _reader_in(directory: str) -> Callable[[str], bytes]:
+def reader_in(directory: str) -> Callable[[str], bytes]:
+    """What ``load_key`` reads ``file:`` keys with: paths are relative to ``directory``."""
+
     def read_file(path: str) -> bytes:
         with open(os.path.join(directory, path), "rb") as file:
             return file.read()
@@ -73,7 +75,7 @@ class RoutesWatch(Service):
         self._name = config.proxy.routesfile
         self._path = os.path.abspath(os.path.join(config.directory, self._name))
         self._iss = config.proxy.sig_iss
-        self._key = load_key(config.proxy.sig_key, _reader_in(config.directory))
+        self._key = load_key(config.proxy.sig_key, reader_in(config.directory))
         self._watcher: _Watcher | None = None
         self._timer: IDelayedCall | None = None
 
@@ -132,7 +134,7 @@ class RoutesWatch(Service):
 
         ``file`` is how the log calls the text; ``directory`` is where ``file:`` keys are looked for.
         """
-        keys = KeySource(self._iss, self._key, _reader_in(directory), _reader_in(""))
+        keys = KeySource(self._iss, self._key, reader_in(directory), reader_in(""))
         routes, warnings = parse_routes(text, file, self._types, keys)
         for warning in warnings:
             self._note("warn", warning)

@@ -214,7 +214,7 @@ class Exchange:
         self._abandon_body()
         decision = decide(
             response,
-            grip=not self.route.no_grip,
+            grip=not (self.route.no_grip or self.trusted),
             replayable=self._replayable and (self.request.length or 0) <= MAX_REQUEST_BODY,
         )
         if decision is Decision.GATHER:

@@ -22,6 +22,7 @@ from pushpin_tw.routing.route import Route, Target
 from pushpin_tw.routing.table import RouteTable
 from pushpin_tw.routing.uri import Uri, request_uri
 from pushpin_tw.wheel import WheelClock
+from pushpin_tw.wire.gripsig import Key, verify
 from pushpin_tw.wire.headers import get
 from pushpin_tw.wire.message import OriginRequest, Request, RequestLine
 
@@ -36,6 +37,8 @@ class GatewaySettings:
     debug: bool = False
     accept_x_forwarded_protocol: bool = False
     accept_pushpin_route: bool = False
+    upstream_key: Key | None = None
+    """The key of GRIP proxies in front of this one; None: nobody is trusted."""
 
 
 @implementer(IGateway, IRefetch)
@@ -77,7 +80,15 @@ class Gateway:
         elif route is None:
             self._refuse(request, body, responder, 502, f"No route for host: {uri.host}", uri)
         else:
-            Exchange(self, request, uri, route, body, responder).start()
+            exchange = Exchange(self, request, uri, route, body, responder)
+            if self._settings.upstream_key is not None:
+                exchange.trusted = self._vouched(request, self._settings.upstream_key)
+            exchange.start()
+
+    def _vouched(self, request: Request, key: Key) -> bool:
+        """Whether a GRIP proxy that shares the key has signed ``request`` (proxy 5)."""
+        token = get(request.headers, b"grip-sig")
+        return token is not None and verify(key, token, self._clock.seconds())
 
     def _route(self, request: Request, uri: Uri) -> Route | None:
         if self._settings.accept_pushpin_route:
@@ -130,13 +141,13 @@ class Gateway:
         :raises HttpError: clients may not send this.
         """
         request = exchange.request
-        if target.over_http:
+        if target.over_http and not exchange.trusted:
             content_type = get(request.headers, b"content-type") or b""
             if content_type.partition(b";")[0].strip() == _EVENTS:
                 raise HttpError(answers.EVENTS_FORBIDDEN, 403)
         now = int(self._clock.seconds())
         return self._rewriter.rewrite(
-            request, exchange.uri, exchange.route, target, now, length, exchange.last_ids
+            request, exchange.uri, exchange.route, target, now, length, exchange.last_ids, exchange.trusted
         )
 
     def log(self, exchange: Exchange, outcome: str, status: int, size: int) -> None:
