@@ -49,7 +49,7 @@ class Errand(SubRequest):
 
     def begin(self) -> None:
         """Its turn has come."""
-        if not self.over:
+        if not self.over and not self.room.closed:
             self.room.wheel.schedule(self, self._patience)
             self.send()
 
@@ -148,8 +148,14 @@ class Pace:
             del window.waiting[errand]
             errand.pace = None
 
+    def stop(self) -> None:
+        """Nobody's turn comes any more."""
+        self._windows.clear()
+
     def _turn(self, uri: str) -> None:
-        window = self._windows[uri]
+        window = self._windows.get(uri)
+        if window is None:
+            return
         if not window.waiting and window.left == BURST:
             del self._windows[uri]
             return

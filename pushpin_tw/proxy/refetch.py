@@ -50,6 +50,11 @@ class Refetch:
         self._pace = Pace(later)
         self._open: dict[object, Fetch] = {}
 
+    def stop(self) -> None:
+        """The process ends its work: nothing more is asked, nobody is told anything."""
+        self._room.close()
+        self._pace.stop()
+
     def follow(self, request: LinkRequest, sink: Any, after: int) -> LinkCall:
         """As ``ILinks``."""
         key = (request.place, request.uri, frozenset(request.last_ids))
@@ -60,7 +65,7 @@ class Refetch:
         return fetch.join(sink)
 
     def _begin(self, fetch: Fetch) -> None:
-        if fetch.over:
+        if fetch.over or self._room.closed:
             return
         fetch.number = self.started
         self.started += 1

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from typing import Any
 
@@ -164,7 +164,7 @@ def decoded(response: Response, body: bytes, limit: int) -> bytes:
     return decode_body(b", ".join(coding), body, limit) if coding and body else body
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class LinkRoom:
     """What requests of holds need from the process."""
 
@@ -176,6 +176,16 @@ class LinkRoom:
     wheel: Wheel
     stats: Any
     """IStatsSink."""
+    active: set[SubRequest] = field(default_factory=set)
+    """What is under way."""
+    closed: bool = False
+    """Whether nothing more is sent, because the process ends its work."""
+
+    def close(self) -> None:
+        """Drop what is under way, and send nothing more."""
+        self.closed = True
+        for request in tuple(self.active):
+            request.stop()
 
 
 @implementer(IOriginSink)
@@ -216,11 +226,13 @@ class SubRequest(ABC):
 
     def send(self) -> None:
         """Ask the first target."""
+        self.room.active.add(self)
         self._guarded(self._send)
 
     def stop(self) -> None:
         """Nobody wants the rest; nothing more is heard."""
         self.over = True
+        self.room.active.discard(self)
         call, self._call = self._call, None
         if call is not None:
             call.cancel()
@@ -299,7 +311,7 @@ class SubRequest(ABC):
 
     def _finish(self) -> None:
         self.on_end()
-        self.over = True
+        self.stop()
 
     def failed(self, error: Exception) -> None:
         """As ``IOriginSink``."""

@@ -224,6 +224,25 @@ def broken(outcome: Any) -> None:
     raise Broken
 
 
+def test_the_end_of_the_process() -> None:
+    asking = Asking()
+    scene = asking.scene
+    scene.follows("x")
+    for _ in range(BURST + 1):
+        asking.ask()
+    scene.links.gone(scene.request("http://h/g"))
+    scene.turn()
+    assert len(scene.said()) == 2 * (BURST + 2)
+    scene.links.stop()
+    assert scene.said() == ["a: cancel"] * (BURST + 2)
+    scene.links.gone(scene.request("http://h/g"))
+    scene.follows("y")
+    asking.ask(scene.request("http://h/late"))
+    scene.clock.advance(1.0)
+    assert scene.said() == [] and asking.outcomes == []
+    assert scene.wheel.waiting == 0
+
+
 # ---- their pace --------------------------------------------------------------------------------------------
 
 
