@@ -24,6 +24,7 @@ from pushpin_tw.edge.listener import ClientListeners
 from pushpin_tw.extensions import IMessageFilter, IPublishSource, IServices, ITargetType
 from pushpin_tw.grip.filters import Filters
 from pushpin_tw.hold.base import HoldRoom
+from pushpin_tw.origin.capped import CappedOrigin
 from pushpin_tw.proxy.gateway import Gateway, GatewaySettings
 from pushpin_tw.proxy.held import Acceptor
 from pushpin_tw.proxy.refetch import Refetch
@@ -89,16 +90,20 @@ class Origins:
         """The IOrigin of ``target``."""
         origin = self._origins.get(target)
         if origin is None:
-            origin = self._types[target.kind].origin(target, self._services)
-            self._origins[target] = origin
+            origin = self._origins[target] = self._make(target)
         return origin
+
+    def _make(self, target: Target) -> Any:
+        origin = self._types[target.kind].origin(target, self._services)
+        cap = self._services.config.tw.max_open_requests
+        return CappedOrigin(origin, cap, self._services.stats) if cap > 0 else origin
 
     def direct(self, target: Target) -> Any:
         """The IOrigin of a target that no route names: the host of a link.  Origins say where links lead to,
         so that only the latest of these are kept; connections live in the pool all the same."""
         origin = self._direct.pop(target, None)
         if origin is None:
-            origin = self._types[target.kind].origin(target, self._services)
+            origin = self._make(target)
         self._direct[target] = origin
         if len(self._direct) > MAX_DIRECT:
             del self._direct[next(iter(self._direct))]

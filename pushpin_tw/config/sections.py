@@ -199,6 +199,8 @@ class Tw:
     """For a connection to an origin that waits to be used again."""
     delivery_slice: int = _key(kinds.integer(1), 500)
     """Deliveries in one turn of the reactor."""
+    max_open_requests: int = _key(kinds.integer(-1), -1)
+    """Requests that one target is asked at the same time; below 1: unlimited."""
 
 
 _ROOMS = ("connmgr", "condure")

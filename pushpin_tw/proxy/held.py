@@ -181,9 +181,9 @@ class Acceptor:
 
     def _accept(self, exchange: Any, instruct: Instruct) -> Acceptance:
         route, target = exchange.route, exchange.target
-        channels = instruct.channels[: self.room.subscription_max]
-        instruct = replace(instruct, channels=channels)
-        names = [route.prefix + channel.name for channel in channels]
+        if len(instruct.channels) > self.room.subscription_max:
+            instruct = replace(instruct, channels=instruct.channels[: self.room.subscription_max])
+        names = [route.prefix + channel.name for channel in instruct.channels]
         origin = None
         if self._tailored(instruct):
             origin = Origin(

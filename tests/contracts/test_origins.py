@@ -12,6 +12,7 @@ from zope.interface.verify import verifyObject
 import pushpin_tw.plugins
 from pushpin_tw.extensions import IServices, ITargetType
 from pushpin_tw.interfaces import IOriginSink, IStatsSink
+from pushpin_tw.origin.capped import CappedOrigin
 from pushpin_tw.plugins import builtin
 from pushpin_tw.routing.route import Target
 from pushpin_tw.testing.origins import OriginContract, RecordingSink, TargetTypeContract
@@ -76,6 +77,16 @@ class TestHttpOrigin(OriginContract, TargetTypeContract):
 
     async def release(self) -> None:
         await self.port.stopListening()
+
+
+class TestCappedOrigin(OriginContract):
+    def make_origin(self, services: LentServices) -> Any:
+        return CappedOrigin(builtin.test_target.origin(Target(kind="test"), services), 1, services.stats)
+
+
+class TestCappedHttpOrigin(TestHttpOrigin):
+    def make_origin(self, services: LentServices) -> Any:
+        return CappedOrigin(super().make_origin(services), 1, services.stats)
 
 
 class TestTestTarget(OriginContract, TargetTypeContract):
