@@ -23,7 +23,7 @@ MAX_ARGUMENT = 8192
 """Bytes of an argument, escapes included: what has not come to its end yet has to be kept."""
 MAX_VALUES = 1_000_000
 """Bytes that all the values of one content may have together: a short template can stand for a long text."""
-MAX_KEPT = 65536
+MAX_KEPT = 16384
 """Bytes of a template that is kept ready for its next recipient."""
 
 _DIRECTIVE = re.compile(rb"%(?:([^(])|\(((?:[^\\)]++|\\.)*+)\)(.))", re.S)
@@ -134,7 +134,7 @@ def read(template: bytes) -> tuple[Part, ...]:
     return _read(template) if len(template) <= MAX_KEPT else _read.__wrapped__(template)
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=16)
 def _read(template: bytes) -> tuple[Part, ...]:
     reader = Reader()
     return (*reader.feed(template), *reader.finish())

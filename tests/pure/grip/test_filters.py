@@ -1,61 +1,20 @@
-"""Filters, each by itself and several on one item."""
+"""Filters of delivery, several filters on one item, and the registry."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from pushpin_tw.errors import FilterError
+from pushpin_tw.errors import ConfigError, FilterError
 from pushpin_tw.grip.delivery import RequireSub, SkipSelf, SkipUsers
-from pushpin_tw.grip.filters import FilterContext, Filters
-from pushpin_tw.grip.httpfilters import HttpCheck, HttpModify
+from pushpin_tw.grip.filters import MAX_CHAINS, FilterContext, Filters, InstantFilter
 from pushpin_tw.grip.instruct import Channel
-from pushpin_tw.grip.item import Item
 from pushpin_tw.grip.substitution import BuildId, VarSubst
-from pushpin_tw.grip.terms import LinkRequest
+from tests.pure.grip.filterscene import Session, chained, complaint, run
 
-
-class Session:
-    place = "place"
-
-    def __init__(
-        self, meta: dict[str, str] | None = None, uri: str = "http://h/a/b?c", **positions: Any
-    ) -> None:
-        self.meta = meta or {}
-        self.uri = uri
-        self.asked: list[Any] = []
-        self.done: Callable[[Any], None]
-        self.cancelled = False
-        self._positions = positions
-
-    @property
-    def links(self) -> Session:
-        return self
-
-    def positions(self) -> dict[str, str | None]:
-        return dict(self._positions)
-
-    def ask(self, request: Any, headers: Any, body: bytes, limit: int, done: Any) -> Session:
-        self.asked.append((request, headers, body, limit))
-        self.done = done
-        return self
-
-    def cancel(self) -> None:
-        self.cancelled = True
-
-
-def run(one: Any, session: Session, content: bytes = b"x", channel: str = "c", **item: Any) -> Any:
-    """What a filter that answers at once has to say."""
-    said: list[Any] = []
-    value = Item(channel, item.pop("id", None), None, meta=item)
-    assert one.start(FilterContext(session, value, channel), content, said.append) is None
-    (outcome,) = said
-    return outcome
+BOB = {"user": "bob"}
 
 
 # ---- delivery (grip 13.2) ----------------------------------------------------------------------------------
@@ -64,10 +23,11 @@ def run(one: Any, session: Session, content: bytes = b"x", channel: str = "c", *
 @pytest.mark.parametrize(
     ("meta", "item", "sent"),
     [
-        pytest.param({"user": "bob"}, {"sender": "bob"}, False, id="grip-146-own"),
-        pytest.param({"user": "bob"}, {"sender": "alice"}, True, id="grip-146-other"),
-        pytest.param({"user": "bob"}, {}, True, id="grip-146-nobody"),
-        pytest.param({"user": ""}, {"sender": ""}, True, id="grip-146-empty"),
+        pytest.param(BOB, {"sender": "bob"}, False, id="grip-146-own"),
+        pytest.param(BOB, {"sender": "alice"}, True, id="grip-146-other"),
+        pytest.param(BOB, {}, True, id="grip-146-nobody"),
+        pytest.param(BOB, {"sender": ""}, True, id="grip-146-empty"),
+        pytest.param({"user": ""}, {"sender": ""}, True, id="both-empty"),
         pytest.param({}, {"sender": "bob"}, True, id="grip-147"),
     ],
 )
@@ -86,8 +46,9 @@ def test_skip_self(meta: dict[str, str], item: dict[str, str], sent: bool) -> No
 )
 def test_skip_users(users: str | None, sent: bool) -> None:
     item = {} if users is None else {"skip_users": users}
-    assert run(SkipUsers(), Session({"user": "bob"}), **item) == (b"x" if sent else None)
+    assert run(SkipUsers(), Session(BOB), **item) == (b"x" if sent else None)
     assert run(SkipUsers(), Session({"user": ""}), **item) == b"x"
+    assert run(SkipUsers(), Session(), **item) == b"x"
 
 
 @pytest.mark.parametrize(("channel", "sent"), [("other", False), ("c", True), ("d", True), ("", True)])
@@ -96,135 +57,8 @@ def test_grip_149_require_sub(channel: str, sent: bool) -> None:
     assert outcome == (b"x" if sent else None)
 
 
-# ---- templates (grip 13.3) ---------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("content", "filled"),
-    [
-        pytest.param(b"hi %(user)s 100%%", b"hi bob 100%", id="grip-151"),
-        pytest.param(b"plain", b"plain", id="nothing-to-do"),
-        pytest.param(b"%(a\\)b)s%%%%", b"bracket%%", id="escaped-bracket"),
-        pytest.param("%(ü)s".encode(), b"umlaut", id="utf-8"),
-    ],
-)
-def test_var_subst(content: bytes, filled: bytes) -> None:
-    meta = {"user": "bob", "a)b": "bracket", "ü": "umlaut"}
-    assert run(VarSubst(), Session(meta), content) == filled
-
-
-@pytest.mark.parametrize(
-    "content",
-    [b"%(nope)s", b"50% off", b"%s", b"abc%", b"%(user)d", b"%(user", b"%(user)", b"%(us\\", b"%(u\\)"],
-)
-def test_grip_152_what_cannot_be_filled_in_is_delivered_empty(content: bytes) -> None:
-    session = Session({"user": "bob"})
-    outcome = run(VarSubst(), session, content)
-    assert isinstance(outcome, FilterError) and outcome.blank
-    assert outcome.detail.startswith("filter error: var-subst: ")
-    chain = Filters([VarSubst()]).chain(("var-subst",))
-    assert chain is not None
-    said: list[Any] = []
-    assert chain.run(FilterContext(session, Item("c"), "c"), content, said.append) is None
-    assert said == [b""]
-
-
-def test_grip_155_build_id_renders_the_position_behind_the_item() -> None:
-    session = Session({"id_format": "b:%(b)s,d:%(d)s"}, b="pv7", d="q")
-    assert run(BuildId(), session, b"id is %I", "b", id="n8") == b"id is b:n8,d:q"
-
-
-@pytest.mark.parametrize(
-    ("meta", "content", "built"),
-    [
-        ({"id_format": "st"}, b"%I %(q)I", b"st q"),
-        ({"id_format": "st", "id_encoding": "hex"}, b"%I %(q)I", b"7374 71"),
-        ({"id_format": "100%%"}, b"%I", b"100%"),
-    ],
-)
-def test_build_id(meta: dict[str, str], content: bytes, built: bytes) -> None:
-    assert run(BuildId(), Session(meta), content) == built
-
-
-@pytest.mark.parametrize(
-    ("meta", "content", "text"),
-    [
-        ({}, b"", "no sub meta 'id_format'"),
-        ({"id_format": "x", "id_encoding": "rot13"}, b"", "unsupported encoding: rot13"),
-        ({"id_format": "%(c)s"}, b"", "failed to render ID: No such variable 'c' at position 4"),
-        ({"id_format": "x"}, b"a%s", "Unknown directive 's' at position 2"),
-        ({"id_format": "x"}, b"abc%", "Expected directive after '%' at position 3"),
-    ],
-)
-def test_build_id_cannot(meta: dict[str, str], content: bytes, text: str) -> None:
-    outcome = run(BuildId(), Session(meta), content)
-    assert isinstance(outcome, FilterError) and outcome.blank
-    assert outcome.detail == f"filter error: build-id: {text}"
-
-
-@given(st.binary(), st.dictionaries(st.text(), st.text()), st.sampled_from([VarSubst(), BuildId()]))
-def test_no_content_and_no_meta_is_a_surprise(content: bytes, meta: dict[str, str], one: Any) -> None:
-    assert isinstance(run(one, Session(meta), content), bytes | FilterError)
-
-
-# ---- responses (grip 13.4) ---------------------------------------------------------------------------------
-
-BUILDS = [Channel("a", None, ("skip-self", "build-id")), Channel("b", None, ("build-id", "unknown"))]
-
-
-def response(meta: dict[str, str], *pieces: bytes) -> bytes:
-    content = Filters([SkipSelf(), BuildId()]).response(BUILDS, meta)
-    assert content is not None
-    return b"".join(map(content.feed, pieces)) + content.finish()
-
-
-def test_grip_066_a_response_is_filtered_once() -> None:
-    assert response({"id_format": "abc"}, b"b %(q)I %% %(a b)I") == b"b q % a b"
-
-
-def test_grip_067_in_hex() -> None:
-    assert response({"id_format": "abc", "id_encoding": "hex"}, b"b %(q)I") == b"b 71"
-
-
-@pytest.mark.parametrize(
-    ("meta", "pieces", "text"),
-    [
-        pytest.param(
-            {"id_format": "abc"},
-            [b"b ", b"%", b"I"],
-            "No ID specified and no default ID in context at position 3",
-            id="grip-068",
-        ),
-        pytest.param({}, [b"x"], "no sub meta 'id_format'", id="grip-157"),
-        pytest.param(
-            {"id_format": "abc"}, [b"ab", b"c%("], "Expected character after '(' at position 4", id="open"
-        ),
-    ],
-)
-def test_a_response_that_cannot_be_filtered(meta: dict[str, str], pieces: list[bytes], text: str) -> None:
-    with pytest.raises(FilterError) as caught:
-        response(meta, *pieces)
-    assert caught.value.detail == f"filter error: build-id: {text}"
-
-
-def test_a_response_without_such_filters() -> None:
-    filters = Filters([SkipSelf(), BuildId()])
-    assert filters.response([Channel("a", None, ("skip-self", "unknown"))], {}) is None
-
-
-@given(
-    st.binary().map(lambda data: data.replace(b"a", b"%").replace(b"b", b"(q)I")),
-    st.lists(st.integers(0, 40)),
-)
-def test_it_does_not_matter_where_a_body_is_split(body: bytes, cuts: list[int]) -> None:
-    def outcome(*pieces: bytes) -> Any:
-        try:
-            return response({"id_format": "x"}, *pieces)
-        except FilterError as error:
-            return error.detail
-
-    edges = [0, *sorted(cut for cut in cuts if cut < len(body)), len(body)]
-    assert outcome(*(body[a:b] for a, b in pairwise(edges))) == outcome(body)
+def test_an_item_that_requires_nothing_is_for_everybody() -> None:
+    assert run(RequireSub(), Session()) == b"x"
 
 
 # ---- several on one item (grip 13.1) -----------------------------------------------------------------------
@@ -249,41 +83,110 @@ class Late:
         self.cancelled += 1
 
 
-def chained(
-    *filters: Any, content: bytes = b"x", meta: dict[str, str] | None = None
-) -> tuple[list[Any], Any]:
-    chain = Filters(filters).chain(tuple(one.name for one in filters))
-    assert chain is not None
-    said: list[Any] = []
-    context = FilterContext(Session(meta), Item("c", meta={"sender": "bob"}), "c")
-    return said, chain.run(context, content, said.append)
+class Faulty(InstantFilter):
+    """A filter that raises."""
+
+    name = "faulty"
+    targets = frozenset({"delivery"})
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    def apply(self, context: FilterContext, content: bytes) -> bytes | None:
+        raise self.error
 
 
-def test_grip_156_each_works_on_what_the_one_before_has_made() -> None:
-    meta = {"id_format": "st", "u": "U"}
-    said, call = chained(BuildId(), VarSubst(), content=b"%I %%(u)s", meta=meta)
-    assert (said, call) == ([b"st U"], None)
+class Talkative(Late):
+    """A filter that has more than one thing to say."""
+
+    def start(self, context: Any, content: bytes, done: Callable[[Any], None]) -> Late:
+        super().start(context, content, done)
+        done(b"first")
+        done(b"second")
+        return self
 
 
-def test_the_first_drop_stops() -> None:
-    late = Late()
-    assert chained(SkipSelf(), late, meta={"user": "bob"}) == ([None], None)
-    assert late.seen == []
+@pytest.fixture(params=["instant", "mixed"])
+def company(request: pytest.FixtureRequest) -> list[Any]:
+    """Who else is in the chain: nobody, or a filter that is no ``InstantFilter``: chains with one are run in
+    another way."""
+    return [] if request.param == "instant" else [Talkative("other")]
 
 
-def test_a_template_that_cannot_be_filled_in_does_not_stop_the_others() -> None:
-    late = Late()
-    chained(VarSubst(), late, content=b"%")
-    assert late.seen == [b""]
+def test_grip_156_each_works_on_what_the_one_before_has_made(company: list[Any]) -> None:
+    session = Session({"id_format": "st", "u": "U"})
+    said, call = chained(BuildId(), VarSubst(), *company, content=b"%I %%(u)s", session=session)
+    assert call is None
+    if company:
+        assert (company[0].seen, said) == ([b"st U"], [b"first"])
+    else:
+        assert said == [b"st U"]
+
+
+def test_the_first_drop_stops(company: list[Any]) -> None:
+    error = FilterError("filter error: never")
+    assert chained(SkipSelf(), Faulty(error), *company, session=Session(BOB), sender="bob") == ([None], None)
+    assert [one.seen for one in company] == [[]] * len(company)
+
+
+def test_an_error_stops(company: list[Any]) -> None:
+    error = FilterError("filter error: x")
+    assert chained(VarSubst(), Faulty(error), *company) == ([error], None)
+    assert [one.seen for one in company] == [[]] * len(company)
+
+
+def test_grip_152_a_template_that_cannot_be_filled_in_leaves_an_empty_content(company: list[Any]) -> None:
+    said, call = chained(VarSubst(), SkipSelf(), *company, content=b"50% off")
+    assert call is None
+    assert said == ([b"first"] if company else [b""])
+    assert [one.seen for one in company] == [[b""]] * len(company)
+
+
+def test_a_mistake_is_the_callers(company: list[Any]) -> None:
+    with pytest.raises(KeyError):
+        chained(Faulty(KeyError("mistake")), *company)
+
+
+def test_a_mistake_behind_an_answer_is_the_callers_too() -> None:
+    class Hasty(Late):
+        def start(self, context: Any, content: bytes, done: Callable[[Any], None]) -> Late:
+            super().start(context, content, done)
+            done(content)
+            raise KeyError("mistake")
+
+    hasty = Hasty()
+    with pytest.raises(KeyError):
+        chained(hasty)
+    hasty.answer(b"never")
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome"),
+    [
+        (FilterError("filter error: x"), "filter error: x"),
+        (FilterError("filter error: x", blank=True), b""),
+    ],
+)
+def test_a_filter_may_raise_what_it_should_tell(error: FilterError, outcome: object) -> None:
+    class Raising(Late):
+        def start(self, context: Any, content: bytes, done: Callable[[Any], None]) -> Late:
+            raise error
+
+    said, call = chained(Raising())
+    assert call is None
+    assert [one.detail if isinstance(one, FilterError) else one for one in said] == [outcome]
+
+
+# ---- answers that come later
 
 
 def test_a_late_answer_lets_the_next_filter_begin() -> None:
     late, later = Late(), Late("later")
-    said, _ = chained(late, VarSubst(), later)
+    said, call = chained(late, VarSubst(), later)
+    assert call is not None
     late.answer(b"100%%")
-    assert later.seen == [b"100%"] and said == []
+    assert (later.seen, said) == ([b"100%"], [])
     later.answer(b"done")
-    later.answer(b"twice")
     assert said == [b"done"]
 
 
@@ -292,76 +195,136 @@ def test_a_late_answer_can_be_the_end(outcome: Any) -> None:
     late, later = Late(), Late("later")
     said, _ = chained(late, later)
     late.answer(outcome)
-    assert said == [outcome] and later.seen == []
+    assert (said, later.seen) == ([outcome], [])
+
+
+def test_a_late_answer_can_leave_an_empty_content() -> None:
+    late, later = Late(), Late("later")
+    said, _ = chained(late, later)
+    late.answer(FilterError("filter error: x", blank=True))
+    assert (said, later.seen) == ([], [b""])
+
+
+def test_only_the_first_answer_counts() -> None:
+    late, later = Late(), Late("later")
+    said, _ = chained(Talkative("at-once"), late, later)
+    late.answer(b"1")
+    late.answer(b"2")
+    assert (late.seen, later.seen, said) == ([b"first"], [b"1"], [])
+    later.answer(b"3")
+    later.answer(b"4")
+    late.answer(b"5")
+    assert said == [b"3"]
 
 
 def test_what_is_called_off_says_nothing() -> None:
     late, later = Late(), Late("later")
     said, call = chained(late, later)
     call.cancel()
+    call.cancel()
     late.answer(b"x")
     assert (late.cancelled, said, later.seen) == (1, [], [])
+
+
+def test_the_filter_at_work_is_called_off() -> None:
+    late, later = Late(), Late("later")
+    said, call = chained(late, later)
+    late.answer(b"x")
+    call.cancel()
+    later.answer(b"y")
+    assert (late.cancelled, later.cancelled, said) == (0, 1, [])
+
+
+def test_a_filter_that_cannot_be_called_off_is_not_listened_to() -> None:
+    class Unstoppable(Late):
+        def start(self, context: Any, content: bytes, done: Callable[[Any], None]) -> Any:
+            super().start(context, content, done)
+
+    late = Unstoppable()
+    said, call = chained(late)
+    call.cancel()
+    late.answer(b"x")
+    assert said == []
+
+
+def test_after_the_end_there_is_nothing_to_call_off() -> None:
+    late = Late()
+    said, call = chained(late)
+    late.answer(b"x")
+    call.cancel()
+    assert (said, late.cancelled) == ([b"x"], 0)
+
+
+def test_a_mistake_behind_a_late_answer_ends_the_run_and_is_seen() -> None:
+    late = Late()
+    said, _ = chained(late, Faulty(KeyError("mistake")))
+    with pytest.raises(KeyError):
+        late.answer(b"x")
+    assert [complaint(one) for one in said] == [("filter error: internal error", False)]
+
+
+# ---- the registry ------------------------------------------------------------------------------------------
 
 
 def test_grip_161_unknown_names_are_skipped() -> None:
     filters = Filters([SkipSelf(), BuildId(), VarSubst()])
     assert filters.chain(("unknown",)) is None
+    assert filters.chain(()) is None
     chain = filters.chain(("unknown", "build-id", "skip-self", "var-subst"))
     assert chain is not None and chain.content_names == ("build-id", "var-subst")
     assert filters.chain(("build-id", "skip-self", "nobody", "var-subst")) is chain
 
 
-# ---- asking the origin (grip 13.6) -------------------------------------------------------------------------
+def test_chains_that_are_kept_are_bounded() -> None:
+    first = SkipSelf()
+    filters = Filters([first, *map(Late, map(str, range(MAX_CHAINS)))])
+    chain = filters.chain(("skip-self",))
+    for number in range(MAX_CHAINS):
+        assert filters.chain((str(number),)) is filters.chain((str(number),))
+    again = filters.chain(("skip-self",))
+    assert again is not None and again is not chain
 
 
-def ask(one: Any, session: Session) -> list[Any]:
-    said: list[Any] = []
-    item = Item("c", meta={"b": "ü", "a": "2"})
-    assert one.start(FilterContext(session, item, "c"), b"content", said.append) is session
-    return said
+def test_a_filter_may_be_found_twice_but_a_name_not() -> None:
+    one = SkipSelf()
+    assert Filters([one, one]).chain(("skip-self",)) is not None
+    with pytest.raises(ConfigError, match="two filters are called 'skip-self'"):
+        Filters([one, SkipSelf()])
 
 
-def test_grip_164_http_check() -> None:
-    session = Session({"url": "check", "user": "bob"}, c="1", d=None)
-    said = ask(HttpCheck(), session)
-    headers = [(b"Sub-Meta", b'{"url":"check","user":"bob"}'), (b"Pub-Meta", b'{"a":"2","b":"\\u00fc"}')]
-    assert session.asked == [(LinkRequest("place", "http://h/a/check", (("c", "1"),)), headers, b"", 100_000)]
-    session.done((200, [], b"other"))
-    session.done((200, [(b"ACTION", b"drop")], b""))
-    session.done((204, [(b"Action", b"Drop")], b""))
-    assert said == [b"content", None, b"content"]
+class Braces:
+    """Puts bodies into braces, so that one sees how often and in which order."""
+
+    targets = frozenset({"response"})
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def response(self, meta: Any) -> Stage:
+        return Stage(self.name)
 
 
-def test_grip_165_http_modify() -> None:
-    session = Session({"url": "//other/x"}, "ws://h/")
-    said = ask(HttpModify(), session)
-    assert session.asked[0][0].uri == "http://other/x"
-    assert session.asked[0][2] == b"content"
-    session.done((200, [], b"B"))
-    session.done((204, [], b""))
-    session.done((200, [(b"Action", b"drop")], b"B"))
-    assert said == [b"B", b"content", None]
+class Stage:
+    def __init__(self, name: str) -> None:
+        self._begin = f"{name}(".encode()
+
+    def feed(self, data: bytes) -> bytes:
+        if data and self._begin:
+            data, self._begin = self._begin + data, b""
+        return data
+
+    def finish(self) -> bytes:
+        return b")"
 
 
-def test_grip_166_an_answer_of_another_status() -> None:
-    session = Session({"url": "/"}, "wss://h/")
-    said = ask(HttpCheck(), session)
-    assert session.asked[0][0].uri == "https://h/"
-    session.done((400, [], b""))
-    failed = FilterError("filter error: network request failed: connection refused")
-    session.done(failed)
-    assert said[0].detail == "filter error: unexpected network request status: code=400" and not said[0].blank
-    assert said[1] is failed
+def test_each_filter_of_a_response_works_once_in_the_order_of_first_mention() -> None:
+    filters = Filters([SkipSelf(), Braces("a"), Braces("b")])
+    channels = [Channel("x", None, ("skip-self", "b")), Channel("y", None, ("unknown", "a", "b"))]
+    content = filters.response(channels, {})
+    assert content is not None
+    assert content.feed(b"1") + content.feed(b"2") + content.finish() == b"a(b(12))"
 
 
-@pytest.mark.parametrize(
-    ("meta", "text"),
-    [
-        ({}, "missing url value"),
-        ({"url": ""}, "missing url value"),
-        ({"url": "ftp://h/"}, "invalid url value"),
-    ],
-)
-def test_without_an_url_nobody_is_asked(meta: dict[str, str], text: str) -> None:
-    outcome = run(HttpCheck(), Session(meta))
-    assert outcome.detail == f"filter error: {text}" and not outcome.blank
+def test_a_response_without_such_filters_stays_as_it_is() -> None:
+    filters = Filters([SkipSelf(), BuildId()])
+    assert filters.response([Channel("a", None, ("skip-self", "unknown"))], {}) is None
