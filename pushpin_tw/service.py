@@ -29,12 +29,13 @@ from pushpin_tw.proxy.gateway import Gateway, GatewaySettings
 from pushpin_tw.proxy.held import Acceptor
 from pushpin_tw.proxy.refetch import Refetch
 from pushpin_tw.proxy.sharing import Sharing
-from pushpin_tw.routeswatch import RoutesWatch
+from pushpin_tw.routeswatch import RoutesWatch, reader_in
 from pushpin_tw.routing.rewrite import Rewriter
 from pushpin_tw.routing.route import Route, Target
 from pushpin_tw.routing.table import RouteTable
 from pushpin_tw.stats.journal import Journal
 from pushpin_tw.wheel import Wheel
+from pushpin_tw.wire.gripsig import Key, load_key
 
 MAX_DIRECT = 1000
 """Hosts of links that are not reached through a route and are remembered."""
@@ -232,6 +233,18 @@ def _make_broker(services: Services) -> Broker:
     )
 
 
+def _upstream_key(services: Services) -> Key | None:
+    """The key of proxies in front of this one; None when nobody is to be trusted."""
+    config = services.config
+    text = config.proxy.upstream_key
+    key = load_key(text, reader_in(config.directory)) if text else None
+    if key is not None and key.verifies:
+        return key
+    if text:
+        services.stats.note("warn", "upstream_key: there is no key that can be used, nobody is trusted")
+    return None
+
+
 def _make_gateway(service: PushpinService, services: Services, routes: Sequence[str] | None) -> None:
     config, types = services.config, target_types()
     origins = Origins(types, services)
@@ -239,6 +252,7 @@ def _make_gateway(service: PushpinService, services: Services, routes: Sequence[
         debug=config.proxy.debug,
         accept_x_forwarded_protocol=config.proxy.accept_x_forwarded_protocol,
         accept_pushpin_route=config.proxy.accept_pushpin_route,
+        upstream_key=_upstream_key(services),
     )
     rewriter = Rewriter(config.proxy)
     gateway = Gateway(settings, rewriter, origins, services.clock, services.stats)
