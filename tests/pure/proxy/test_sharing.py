@@ -9,6 +9,7 @@ import pytest
 from pushpin_tw.errors import OriginError, OriginUnreachable
 from pushpin_tw.proxy.convoy import LAG
 from pushpin_tw.proxy.sharing import MAX_KEPT, Sharing
+from pushpin_tw.wire.gripsig import Signer, secret_key
 from pushpin_tw.wire.http1 import parse_request
 from tests.pure.proxy.scene import Client, Scene, Script, Upload, hold
 
@@ -29,7 +30,7 @@ class Voice:
 class SharingScene(Scene):
     """Several clients by name."""
 
-    def __init__(self, routes: str = "* a:1", **settings: bool) -> None:
+    def __init__(self, routes: str = "* a:1", **settings: Any) -> None:
         super().__init__(routes, **settings)
         self.gateway.sharing = Sharing(self.wheel, self.stats)
 
@@ -130,6 +131,19 @@ def test_what_could_differ_is_not_shared(
     if scene.upload is not None:
         scene.upload.ends()
     assert len(scene["a:1"].calls) == 2
+
+
+def test_trust_is_not_shared() -> None:
+    """What a trusted proxy says for its client goes to the backend, and decides what comes back."""
+    key = secret_key(b"k")
+    scene = SharingScene(upstream_key=key)
+    signed = f"Grip-Sig: {Signer(key, 'front').token(int(scene.clock.seconds())).decode()}"
+    scene.comes("x")
+    scene.comes("y", "/", signed, "Grip-Last: c; last-id=1")
+    scene.comes("z", "/", signed, "Grip-Last: c; last-id=2")
+    scene.comes("w", "/", "Grip-Last: c; last-id=2")
+    scene.comes("v", "/", signed, "Grip-Last: c; last-id=2")
+    assert len(scene["a:1"].calls) == 3
 
 
 def test_complete_bodies_that_are_equal() -> None:
