@@ -102,15 +102,16 @@ class CappedCall:
         elif crowded and not self._over and not call.congested:
             self._sink.origin_drained()
 
-    def _end(self) -> bool:
-        """No more calls either way; whether that is news."""
+    def _end(self, unwanted: bool = False) -> None:
+        """No more calls either way, and room for the next, which must not meet this one at the origin."""
         if self._over:
-            return False
+            return
         self._over = True
-        self._call = None
+        call, self._call = self._call, None
         self._kept.clear()
+        if unwanted and call is not None:
+            call.cancel()
         self._origin.ended(self)
-        return True
 
     # ---- IOriginCall ---------------------------------------------------------------------------------------
 
@@ -146,9 +147,7 @@ class CappedCall:
 
     def cancel(self) -> None:
         """As ``IOriginCall``."""
-        call = self._call
-        if self._end() and call is not None:
-            call.cancel()
+        self._end(unwanted=True)
 
     # ---- IOriginSink ---------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest_twisted
@@ -54,12 +55,14 @@ class Backend:
         self.calls: list[Call] = []
         self.instant = instant
         self.broken = broken
+        self.begun: Callable[[], None] = lambda: None
 
     def fetch(self, request: OriginRequest, sink: Any) -> Call:
         if self.broken:
             raise RuntimeError("cannot")
         call = Call(sink)
         self.calls.append(call)
+        self.begun()
         if self.instant:
             call.answer()
         return call
@@ -85,6 +88,19 @@ def test_the_next_begins_when_one_has_ended() -> None:
     assert len(scene.backend.calls) == 3
     scene.backend.calls[0].sink.failed(OriginError("down"))
     assert sinks[0].error and len(scene.backend.calls) == 4
+
+
+def test_a_body_that_streams_for_long_keeps_its_place() -> None:
+    scene = Scene()
+    _, first = scene.ask()
+    scene.ask()
+    origin = scene.backend.calls[0].sink
+    origin.responded(Response(200, b"OK"))
+    origin.received(b"a")
+    origin.settled()
+    assert first.body == b"a" and len(scene.backend.calls) == 1
+    origin.finished()
+    assert first.ended and len(scene.backend.calls) == 2
 
 
 def test_what_was_said_while_it_waited_is_said_at_its_turn() -> None:
@@ -133,8 +149,10 @@ def test_who_does_not_want_the_answer_any_more_makes_room() -> None:
     scene = Scene()
     first, sink = scene.ask()
     scene.ask()
+    scene.backend.begun = lambda: said.append(list(scene.backend.calls[0].said))
+    said: list[Any] = []
     first.cancel()
-    assert scene.backend.calls[0].said == ["cancel"]
+    assert said == [["cancel"]]  # the next one begins behind it, not beside it
     assert len(scene.backend.calls) == 2
     scene.backend.calls[0].answer()
     assert not sink.response
