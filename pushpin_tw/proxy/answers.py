@@ -11,6 +11,8 @@ from pushpin_tw.errors import OriginBlocked, OriginUnreachable
 from pushpin_tw.grip.status import default_reason
 from pushpin_tw.wire.render import bodiless
 
+NO_ROUTE = "Route not found"
+"""As 2.0 says it."""
 ORIGIN_FAILED = "Error while proxying to origin."
 REQUEST_TOO_LARGE = "Request too large to accept GRIP instruct."
 EVENTS_FORBIDDEN = "Client not allowed to send WebSocket events directly."

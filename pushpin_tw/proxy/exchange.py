@@ -394,7 +394,6 @@ class Exchange:
         if self._logged:
             return
         self._logged = True
-        if self.gateway.stats.wants_requests:
-            if not status and self._response is not None:
-                status = self._response.status
-            (self.gateway if self.crowd is None else self.crowd).log(self, outcome, status, size)
+        if not status and self._response is not None:
+            status = self._response.status
+        (self.gateway if self.crowd is None else self.crowd).log(self, outcome, status, size)

@@ -11,6 +11,7 @@ from typing import Any
 
 from zope.interface import implementer
 
+from pushpin_tw.config.loglevel import INFO
 from pushpin_tw.errors import HttpError
 from pushpin_tw.interfaces import IGateway, IRefetch
 from pushpin_tw.proxy import answers
@@ -78,7 +79,7 @@ class Gateway:
         elif not request.websocket and get(request.headers, b"pushpin-check") is not None:
             self._refuse(request, body, responder, 200, answers.CHECK, uri)
         elif route is None:
-            self._refuse(request, body, responder, 502, f"No route for host: {uri.host}", uri)
+            self._refuse(request, body, responder, 502, answers.NO_ROUTE, uri)
         else:
             exchange = Exchange(self, request, uri, route, body, responder)
             if self._settings.upstream_key is not None:
@@ -95,8 +96,10 @@ class Gateway:
             wanted = get(request.headers, b"pushpin-route")
             if wanted:
                 known, route = self.table.by_id(wanted.decode("utf-8", "replace"))
-                if route is not None or not known:
-                    return route
+                if route is not None:
+                    return route if uri.path.startswith(route.condition.path_beg) else None
+                if not known:
+                    return None
         return self.table.route(uri.host, uri.path, request.websocket, uri.secure)
 
     def _early(self, body: Any, responder: Any, status: int, text: str) -> None:
@@ -151,12 +154,16 @@ class Gateway:
         )
 
     def log(self, exchange: Exchange, outcome: str, status: int, size: int) -> None:
-        """One line for a finished or held request (proxy 8.11)."""
+        """One line for a finished or held request (proxy 8.11), if its route or else the service wants it."""
+        level = exchange.route.log_level
+        if not self.stats.wants_requests if level is None else level < INFO:
+            return
         line = _line(exchange.request, exchange.uri, outcome, status, size)
         if exchange.target is not None:
             line.target = exchange.target.label
         if exchange.route.explicit_id:
             line.route = exchange.route.id
+        line.threshold = level
         line.retry = exchange.retry
         if exchange.crowd is not None and exchange.crowd.several:
             line.shared = id(exchange.crowd)
@@ -172,7 +179,7 @@ class Gateway:
         if route is None and known:
             route = self._route(request, uri)
         if route is None:
-            self._refuse(request, None, responder, 502, f"No route for host: {uri.host}", uri, retry=True)
+            self._refuse(request, None, responder, 502, answers.NO_ROUTE, uri, retry=True)
             return
         Exchange(self, request, uri, route, None, responder).resume_with(retry.body, retry.last_ids)
 

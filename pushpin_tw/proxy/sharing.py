@@ -226,8 +226,7 @@ class Crowd:
     def _log_one(self, member: Member, outcome: str, status: int, size: int) -> None:
         exchange = member.exchange
         exchange.target = self._owner.target
-        if self._sharing.stats.wants_requests:
-            exchange.gateway.log(exchange, outcome, status, size)
+        exchange.gateway.log(exchange, outcome, status, size)
 
     def _all(self, method: str, *values: Any) -> None:
         for member in self._members():

@@ -30,9 +30,9 @@ def test_it_is_what_the_edge_and_the_holds_expect() -> None:
 def test_a_host_without_route_is_told_so() -> None:
     scene = Scene("other a:1")
     scene.asks("/x", "Content-Length: 3", method="POST")
-    assert scene.said() == ["upload: abandon", "client: 502 Bad Gateway | No route for host: h\n"]
+    assert scene.said() == ["upload: abandon", "client: 502 Bad Gateway | Route not found\n"]
     assert scene.client.headers == [(b"Content-Type", b"text/plain")]
-    assert scene.logged() == ["POST http://h/x code=502 21"]
+    assert scene.logged() == ["POST http://h/x code=502 16"]
 
 
 def test_an_answer_to_head_counts_no_bytes() -> None:
@@ -78,17 +78,18 @@ def test_a_check_is_no_matter_of_websockets_and_sockjs() -> None:
 
 # ---- Pushpin-Route (proxy 1.6) -----------------------------------------------------------------------------
 
-ROUTES = "*,id=one a:1\n*,path_beg=/two,id=two b:2\n*,path_beg=/b,id=both b:2\n*,path_beg=/c,id=both b:2"
+ROUTES = "*,id=one a:1\n*,path_beg=/two,id=two b:2\nother,id=three b:2\n*,path_beg=/b,id=both b:2\n*,path_beg=/c,id=both b:2"
 
 
 @pytest.mark.parametrize(
     ("header", "allowed", "said"),
     [
-        ("Pushpin-Route: two", True, "b: GET / (0)"),
-        ("Pushpin-Route: two", False, "a: GET / (0)"),
+        ("Pushpin-Route: three", True, "b: GET / (0)"),
+        ("Pushpin-Route: three", False, "a: GET / (0)"),
+        ("Pushpin-Route: two", True, "client: 502 Bad Gateway | Route not found\n"),  # the path does not fit
         ("Pushpin-Route:", True, "a: GET / (0)"),
         ("Pushpin-Route: both", True, "a: GET / (0)"),
-        ("Pushpin-Route: three", True, "client: 502 Bad Gateway | No route for host: h\n"),
+        ("Pushpin-Route: four", True, "client: 502 Bad Gateway | Route not found\n"),
         ("X: y", True, "a: GET / (0)"),
     ],
 )
@@ -134,10 +135,10 @@ def test_a_handshake_is_a_get_without_body(method: str, more: list[str]) -> None
 def test_a_handshake_without_route_is_refused_without_content_type() -> None:
     scene = Scene("other a:1")
     scene.asks("/", *HANDSHAKE)
-    assert scene.said() == ["client: 502 Bad Gateway | No route for host: h\n"]
+    assert scene.said() == ["client: 502 Bad Gateway | Route not found\n"]
     assert scene.client.headers == []
     assert scene.client.persistent is False
-    assert scene.logged() == ["GET ws://h/ code=502 21"]
+    assert scene.logged() == ["GET ws://h/ code=502 16"]
 
 
 def test_what_is_not_served_is_refused_and_told_once() -> None:
@@ -215,6 +216,17 @@ def test_nothing_is_put_into_words_where_nobody_reads() -> None:
     assert len(scene.said()) == 1
 
 
+@pytest.mark.parametrize(
+    ("wanted", "level", "lines"), [(True, 1, 0), (True, 2, 1), (False, 1, 0), (False, 2, 1)]
+)
+def test_a_route_may_know_better_what_is_read(wanted: bool, level: int, lines: int) -> None:
+    scene = Scene(f"*,log_level={level} a:1")
+    scene.stats.wants_requests = wanted
+    scene.asks("/")
+    scene.a.responds(length=0).ends()
+    assert [line.threshold for line in scene.stats.requests] == [level] * lines
+
+
 # ---- a held request is run again (grip 11.5) ---------------------------------------------------------------
 
 
@@ -273,7 +285,7 @@ def test_a_hint_without_route_is_refused() -> None:
     scene = Scene("*,id=one a:1")
     held(scene, method="HEAD")
     scene.route("*,id=two a:1")
-    assert hint(scene) == ["client: 502 Bad Gateway | No route for host: h\n"]
+    assert hint(scene) == ["client: 502 Bad Gateway | Route not found\n"]
     assert scene.logged() == ["HEAD http://h/ code=502 0 retry"]
 
 
@@ -288,7 +300,7 @@ def test_an_id_of_several_routes_of_which_none_fits_is_refused() -> None:
     scene = Scene("*,id=one a:1")
     held(scene)
     scene.route("*,path_beg=/z,id=one a:1\n*,path_beg=/x,id=one b:2")
-    assert hint(scene) == ["client: 502 Bad Gateway | No route for host: h\n"]
+    assert hint(scene) == ["client: 502 Bad Gateway | Route not found\n"]
 
 
 def test_a_re_run_that_fails_costs_its_client_and_leaves_nothing_behind() -> None:
