@@ -50,7 +50,10 @@ class ITargetType(Interface):
 
 
 class IMessageFilter(Interface):
-    """A filter that origins attach to a channel by its name.  *Plugin*, as ``ITargetType``."""
+    """A filter that origins attach to a channel by its name.  *Plugin*, as ``ITargetType``.
+
+    ``grip.filters.InstantFilter`` serves those that can answer at once.
+    """
 
     name = Attribute("How instructions call it.")
     targets = Attribute(

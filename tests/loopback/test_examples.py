@@ -16,6 +16,8 @@ import pytest_twisted
 
 import pushpin_tw.plugins
 from tests.rules.documents import ROOT, blocks
+from tests.support.items import piece
+from tests.support.origin import ScriptedOrigin, hold
 from tests.support.running import Proxy
 from tests.support.service import ServiceProxy
 
@@ -158,13 +160,19 @@ async def converse(proxy: Proxy) -> None:
     writer.drop()
 
 
-# ---- the target plugin -------------------------------------------------------------------------------------
+# ---- plugins -----------------------------------------------------------------------------------------------
 
 
-@pytest_twisted.ensureDeferred
-async def test_the_clock_target_tells_the_time_and_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def plugins(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The directory of the examples is on the path."""
     places = [*pushpin_tw.plugins.__path__, str(EXAMPLES / "pushpin_tw" / "plugins")]
     monkeypatch.setattr(pushpin_tw.plugins, "__path__", places)
+
+
+@pytest.mark.usefixtures("plugins")
+@pytest_twisted.ensureDeferred
+async def test_the_clock_target_tells_the_time_and_holds() -> None:
     proxy = await ServiceProxy.start(["* clock/UTC"], UNLIMITED)
     client = await proxy.client()
     client.request("/")
@@ -178,13 +186,33 @@ async def test_the_clock_target_tells_the_time_and_holds(monkeypatch: pytest.Mon
     await proxy.stop()
 
 
+@pytest.mark.usefixtures("plugins")
 @pytest_twisted.ensureDeferred
-async def test_the_clock_target_refuses_a_zone_that_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    places = [*pushpin_tw.plugins.__path__, str(EXAMPLES / "pushpin_tw" / "plugins")]
-    monkeypatch.setattr(pushpin_tw.plugins, "__path__", places)
+async def test_the_clock_target_refuses_a_zone_that_is_none() -> None:
     proxy = await ServiceProxy.start(["* clock/Nowhere"], UNLIMITED)
     client = await proxy.client()
     client.request("/")
     assert (await client.read_response()).status == 502
     client.drop()
     await proxy.stop()
+
+
+@pytest.mark.usefixtures("plugins")
+@pytest_twisted.ensureDeferred
+async def test_the_level_filter_lets_important_items_pass() -> None:
+    instruction = hold("stream", "Grip-Set-Meta: min_level=3", channel="news; filter=min-level")
+    origin = await ScriptedOrigin.listen()
+    origin.answers(instruction)
+    proxy = await ServiceProxy.start([f"*,debug {origin.address}"], UNLIMITED)
+    client = await proxy.client()
+    client.request("/")
+    body = client.body(await client.read_head())
+    await proxy.held("news")
+    for level in ("1", "3", "2", "5"):
+        await proxy.publish_all([piece(level, channel="news", meta={"level": level})])
+    await body.expect(b"35")
+    await proxy.publish_all([piece("?", channel="news", meta={"level": "high"})])
+    assert await body.rest() == b"\n\nfilter error: min-level: a level is no number\n"
+    client.drop()
+    await proxy.stop()
+    await origin.stop()
