@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from zope.interface.verify import verifyClass
+from zope.interface.verify import verifyClass, verifyObject
 
 from pushpin_tw import extensions, interfaces
 from pushpin_tw.broker.broker import Broker
@@ -20,7 +20,7 @@ from pushpin_tw.proxy.gateway import Gateway
 from pushpin_tw.proxy.refetch import Refetch
 from pushpin_tw.proxy.sharing import Member
 from pushpin_tw.routing.table import RouteTable
-from pushpin_tw.service import publish_sources, target_types
+from pushpin_tw.service import message_filters, publish_sources, target_types
 from pushpin_tw.stats.journal import Journal
 
 KEPT = [
@@ -61,3 +61,19 @@ def test_the_built_in_plugins_are_found_as_those_of_third_parties_are() -> None:
         assert extensions.ITargetType.providedBy(kind)
     for source in publish_sources():
         assert extensions.IPublishSource.providedBy(source)
+
+
+FILTERS = ["build-id", "http-check", "http-modify", "require-sub", "skip-self", "skip-users", "var-subst"]
+
+
+def test_the_built_in_filters_are_found_as_well() -> None:
+    assert sorted(one.name for one in message_filters()) == FILTERS
+
+
+@pytest.mark.parametrize("name", FILTERS)
+def test_a_filter_keeps_its_contract(name: str) -> None:
+    (one,) = (one for one in message_filters() if one.name == name)
+    assert verifyObject(extensions.IMessageFilter, one)
+    assert one.targets and one.targets <= {"delivery", "message", "response"}
+    if "response" in one.targets:
+        assert verifyObject(extensions.IResponseFilter, one)
