@@ -1,7 +1,7 @@
 """Where 2.0 differs from 1.41 and is followed (proxy 9).
 
 Elsewhere: ``client_cert`` and ``client_key`` (``test_origin_tls``), ``--bearer`` (``test_publish_cli``),
-``-V`` (``test_options``), the update check (``test_reading``), filters that ask the backend (grip 164 to 166).
+``-V`` (``test_options``), the update check (``test_reading``), filters that ask backends (grip 164 to 166).
 """
 
 from __future__ import annotations

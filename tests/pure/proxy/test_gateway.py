@@ -78,7 +78,12 @@ def test_a_check_is_no_matter_of_websockets_and_sockjs() -> None:
 
 # ---- Pushpin-Route (proxy 1.6) -----------------------------------------------------------------------------
 
-ROUTES = "*,id=one a:1\n*,path_beg=/two,id=two b:2\nother,id=three b:2\n*,path_beg=/b,id=both b:2\n*,path_beg=/c,id=both b:2"
+ROUTES = """\
+*,id=one a:1
+*,path_beg=/two,id=two b:2
+other,id=three b:2
+*,path_beg=/b,id=both b:2
+*,path_beg=/c,id=both b:2"""
 
 
 @pytest.mark.parametrize(
