@@ -145,8 +145,8 @@ class Acceptor:
             except GripError as error:
                 raise InstructError(error.detail) from None
         acceptance = self._accept(exchange, parse_instruct(response, body, str(exchange.uri)))
-        if acceptance.instruct.mode != "response":
-            self._filter(acceptance)
+        if acceptance.origin is not None and acceptance.instruct.mode != "response":
+            self._filter(acceptance)  # an express hold has no filters
         return acceptance
 
     def accept_long(self, exchange: Any, response: Response) -> Acceptance | None:
@@ -211,11 +211,12 @@ class Acceptor:
             return True
         if instruct.next_link is not None and instruct.mode != "response":
             return True
-        chain = self.room.filters.chain
-        return any(
-            channel.prev_id is not None or (channel.filters and chain(channel.filters) is not None)
-            for channel in instruct.channels
-        )
+        for channel in instruct.channels:
+            if channel.prev_id is not None:
+                return True
+            if channel.filters and self.room.filters.chain(channel.filters) is not None:
+                return True
+        return False
 
 
 def _coded(response: Response) -> list[bytes]:
