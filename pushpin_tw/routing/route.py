@@ -90,7 +90,8 @@ class Route:
     aco: bool = False
     jsonp_mode: str = "extended"
     jsonp_cb: str = "callback"
-    jsonp_body: str = "_body"
+    jsonp_body: str = ""
+    """'' for ``_body``, which is read otherwise than a parameter of a chosen name."""
     jsonp_defcb: str = ""
     jsonp_defmethod: str = "GET"
     session: bool = False

@@ -204,6 +204,9 @@ class _Reader:
         mode = given("jsonp_mode", "extended")
         if mode not in ("extended", "basic"):
             raise RouteSyntaxError("jsonp_mode must be set to 'basic' or 'extended'")
+        method = given("jsonp_defmethod") or ("GET" if mode == "extended" else "POST")
+        if not is_token(method.encode("utf-8", "surrogateescape")):
+            raise RouteSyntaxError("jsonp_defmethod must be a method")
         set_headers, drop_headers = _header_edits(value for name, value in properties if name == "header")
         replaces = "replace_beg" in values
         return Route(
@@ -221,9 +224,9 @@ class _Reader:
             aco="aco" in values,
             jsonp_mode=mode,
             jsonp_cb=given("jsonp_cb") or "callback",
-            jsonp_body=given("jsonp_body") or "_body",
+            jsonp_body=given("jsonp_body", ""),
             jsonp_defcb=given("jsonp_defcb", ""),
-            jsonp_defmethod=given("jsonp_defmethod") or ("GET" if mode == "extended" else "POST"),
+            jsonp_defmethod=method,
             session="session" in values,
             sockjs=given("sockjs", "").encode(),
             sockjs_as_path=normal_path(given("sockjs_as_path", "").encode()),

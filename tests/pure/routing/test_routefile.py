@@ -64,6 +64,7 @@ BAD_LINES = [
     ("*,ssl test", "ssl must be set to 'yes' or 'no'"),
     ("*,path_beg= test", "path_beg cannot be empty"),
     ("*,jsonp_mode=both test", "jsonp_mode must be set to 'basic' or 'extended'"),
+    ('*,jsonp_defmethod="GET /x" test', "jsonp_defmethod must be a method"),
     ("*,header=X test", "header must use format 'name:value'"),
     ("*,header=:v test", "header must use format 'name:value'"),
     ("*,header test", "header must use format 'name:value'"),
@@ -217,7 +218,7 @@ def test_properties_of_a_plain_line() -> None:
     assert flags == (False,) * 5
     assert (route.path_rem, route.replace_beg, route.as_host, route.log_level) == (0, b"", None, None)
     jsonp = (route.jsonp_mode, route.jsonp_cb, route.jsonp_body, route.jsonp_defcb, route.jsonp_defmethod)
-    assert jsonp == ("extended", "callback", "_body", "", "GET")
+    assert jsonp == ("extended", "callback", "", "", "GET")
     assert (route.set_headers, route.drop_headers) == ((), frozenset())
 
 
