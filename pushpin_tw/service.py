@@ -252,6 +252,7 @@ def _make_gateway(service: PushpinService, services: Services, routes: Sequence[
         debug=config.proxy.debug,
         accept_x_forwarded_protocol=config.proxy.accept_x_forwarded_protocol,
         accept_pushpin_route=config.proxy.accept_pushpin_route,
+        auto_cross_origin=config.proxy.auto_cross_origin,
         upstream_key=_upstream_key(services),
     )
     rewriter = Rewriter(config.proxy)

@@ -8,23 +8,45 @@ which client gets the answer.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 from weakref import WeakValueDictionary
 
 from pushpin_tw.grip.formats import ResponseFormat
 from pushpin_tw.grip.instruct import Instruct
 from pushpin_tw.grip.jsonpatch import apply_patch
-from pushpin_tw.wire.headers import Header
+from pushpin_tw.wire.headers import Header, HeaderList
 from pushpin_tw.wire.render import whole_response
 
 _PLAIN: tuple[Header, ...] = ((b"Content-Type", b"text/plain"),)
 
 
+class Dress(Protocol):
+    """What makes a response fit for a client of another origin; equal ones do the same."""
+
+    def whole(
+        self, status: int, reason: bytes, headers: Sequence[Header], body: bytes
+    ) -> tuple[int, bytes, HeaderList, bytes]:
+        """The response that is sent instead."""
+
+
 class Template:
-    """Status, headers and body of a timeout, and how this client's responses are framed."""
+    """Status, headers and body of a timeout, and how this client's responses are framed and dressed."""
 
-    __slots__ = ("__weakref__", "body", "head_only", "headers", "minor", "persistent", "reason", "status")
+    __slots__ = (
+        "__weakref__",
+        "_dress",
+        "body",
+        "head_only",
+        "headers",
+        "minor",
+        "persistent",
+        "reason",
+        "status",
+    )
 
-    def __init__(self, instruct: Instruct, minor: int, persistent: bool, head_only: bool) -> None:
+    def __init__(
+        self, instruct: Instruct, minor: int, persistent: bool, head_only: bool, dress: Dress | None = None
+    ) -> None:
         self.status = instruct.status
         self.reason = instruct.reason
         self.headers = instruct.headers
@@ -32,6 +54,7 @@ class Template:
         self.minor = minor
         self.persistent = persistent
         self.head_only = head_only
+        self._dress = dress
 
     def timeout(self) -> bytes:
         """The whole response when nothing was published in time."""
@@ -52,6 +75,8 @@ class Template:
         return self._whole(502, b"Bad Gateway", _PLAIN, text.encode() + b"\n")
 
     def _whole(self, status: int, reason: bytes, headers: Sequence[Header], body: bytes) -> bytes:
+        if self._dress is not None:
+            status, reason, headers, body = self._dress.whole(status, reason, headers, body)
         return whole_response(self.minor, self.persistent, self.head_only, status, reason, headers, body)
 
 
@@ -61,7 +86,9 @@ class Templates:
     def __init__(self) -> None:
         self._known: WeakValueDictionary[object, Template] = WeakValueDictionary()
 
-    def find(self, instruct: Instruct, minor: int, persistent: bool, head_only: bool) -> Template:
+    def find(
+        self, instruct: Instruct, minor: int, persistent: bool, head_only: bool, dress: Dress | None = None
+    ) -> Template:
         """The template of such holds; it lives as long as one of them."""
         key = (
             instruct.status,
@@ -71,8 +98,9 @@ class Templates:
             minor,
             persistent,
             head_only,
+            dress,
         )
         template = self._known.get(key)
         if template is None:
-            template = self._known[key] = Template(instruct, minor, persistent, head_only)
+            template = self._known[key] = Template(instruct, minor, persistent, head_only, dress)
         return template

@@ -5,10 +5,13 @@ Used by the gateway and the exchange.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from pushpin_tw.errors import OriginBlocked, OriginUnreachable
 from pushpin_tw.grip.status import default_reason
+from pushpin_tw.proxy.dressed import ScriptResponder
+from pushpin_tw.wire.headers import Header
 from pushpin_tw.wire.render import bodiless
 
 NO_ROUTE = "Route not found"
@@ -35,13 +38,15 @@ def answer(responder: Any, status: int, text: str, websocket: bool = False) -> N
     responder.respond(status, default_reason(status), [] if websocket else _PLAIN, text.encode() + b"\n")
 
 
-def text_size(responder: Any, text: str) -> int:
+def text_size(responder: Any, status: int, text: str) -> int:
     """Bytes of body that ``answer`` sends."""
-    return 0 if responder.head_only else len(text.encode()) + 1
+    return body_size(responder, status, default_reason(status), _PLAIN, text.encode() + b"\n")
 
 
-def body_size(responder: Any, status: int, body: bytes) -> int:
-    """Bytes of ``body`` that a whole response of this status sends."""
+def body_size(responder: Any, status: int, reason: bytes, headers: Sequence[Header], body: bytes) -> int:
+    """Bytes of body that this response sends when all of it is given at once."""
+    if isinstance(responder, ScriptResponder):
+        return len(responder.whole(status, reason, headers, body)[1])
     return 0 if responder.head_only or bodiless(status) else len(body)
 
 

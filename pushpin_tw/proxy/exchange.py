@@ -294,9 +294,9 @@ class Exchange:
             return
         instruct = acceptance.instruct
         if acceptance.plain:
-            size = answers.body_size(self.responder, instruct.status, instruct.body)
-            self._log("code", instruct.status, size)
-            self.responder.respond(instruct.status, instruct.reason, instruct.headers, instruct.body)
+            whole = (instruct.status, instruct.reason, instruct.headers, instruct.body)
+            self._log("code", instruct.status, answers.body_size(self.responder, *whole))
+            self.responder.respond(*whole)
             return
         self._log("accept")
         self._hand_on(acceptance, Acceptance.hold)
@@ -348,7 +348,7 @@ class Exchange:
     def _finish_with(self, status: int, text: str) -> None:
         self._stop_call()
         self._abandon_body()
-        self._log("code", status, answers.text_size(self.responder, text))
+        self._log("code", status, answers.text_size(self.responder, status, text))
         answers.answer(self.responder, status, text)
         self._release()
 
@@ -380,7 +380,7 @@ class Exchange:
             self._log("error")
         else:
             answers.answer(responder, 502, answers.ORIGIN_FAILED)
-            self._log("code", 502, answers.text_size(responder, answers.ORIGIN_FAILED))
+            self._log("code", 502, answers.text_size(responder, 502, answers.ORIGIN_FAILED))
 
     def kept_for_retry(self) -> Retry | None:
         """What is needed to run this request again; None when the origin has answered before all of it had

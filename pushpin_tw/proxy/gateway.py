@@ -6,7 +6,7 @@ moment; an exchange that has started keeps the route it was given.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from zope.interface import implementer
@@ -15,11 +15,15 @@ from pushpin_tw.config.loglevel import INFO
 from pushpin_tw.errors import HttpError
 from pushpin_tw.interfaces import IGateway, IRefetch
 from pushpin_tw.proxy import answers
+from pushpin_tw.proxy.dressed import dress
 from pushpin_tw.proxy.exchange import Exchange
+from pushpin_tw.proxy.givenbody import GivenBody
 from pushpin_tw.proxy.held import Acceptor, Retry
 from pushpin_tw.proxy.sharing import Sharing
+from pushpin_tw.routing.crossorigin import Dress, read_cors
+from pushpin_tw.routing.jsonp import unwrap
 from pushpin_tw.routing.rewrite import Rewriter
-from pushpin_tw.routing.route import Route, Target
+from pushpin_tw.routing.route import Condition, Route, Target
 from pushpin_tw.routing.table import RouteTable
 from pushpin_tw.routing.uri import Uri, request_uri
 from pushpin_tw.wheel import WheelClock
@@ -28,6 +32,7 @@ from pushpin_tw.wire.headers import get
 from pushpin_tw.wire.message import OriginRequest, Request, RequestLine
 
 _EVENTS = b"application/websocket-events"
+_NO_ROUTE = Route(Condition(), ())
 _LENGTHS = frozenset(map(len, (b"user-agent", b"referer", b"grip-last")))
 
 
@@ -38,6 +43,7 @@ class GatewaySettings:
     debug: bool = False
     accept_x_forwarded_protocol: bool = False
     accept_pushpin_route: bool = False
+    auto_cross_origin: bool = False
     upstream_key: Key | None = None
     """The key of GRIP proxies in front of this one; None: nobody is trusted."""
 
@@ -76,7 +82,13 @@ class Gateway:
         route = self._route(request, uri)
         if route is not None and (request.websocket or _for_sockjs(route, uri)):
             self._unavailable(request, body, responder, uri)
-        elif not request.websocket and get(request.headers, b"pushpin-check") is not None:
+            return
+        if (self._settings.auto_cross_origin or (route is not None and route.aco)) and not request.websocket:
+            dressed = self._dress(request, uri, route, body, responder)
+            if dressed is None:
+                return
+            request, uri, body, responder = dressed
+        if not request.websocket and get(request.headers, b"pushpin-check") is not None:
             self._refuse(request, body, responder, 200, answers.CHECK, uri)
         elif route is None:
             self._refuse(request, body, responder, 502, answers.NO_ROUTE, uri)
@@ -85,6 +97,25 @@ class Gateway:
             if self._settings.upstream_key is not None:
                 exchange.trusted = self._vouched(request, self._settings.upstream_key)
             exchange.start()
+
+    def _dress(
+        self, request: Request, uri: Uri, route: Route | None, body: Any, responder: Any
+    ) -> tuple[Request, Uri, Any, Any] | None:
+        """What goes on instead for a client of another origin (proxy 6); None when it was refused."""
+        clothes = Dress(read_cors(request.headers))
+        try:
+            plain = unwrap(request, uri, route or _NO_ROUTE)
+        except HttpError as error:
+            self._refuse(request, body, dress(responder, clothes), error.status, error.text, uri)
+            return None
+        if plain is not None:
+            clothes = replace(clothes, padding=plain.padding)
+            request, uri = plain.request, plain.uri
+            if plain.body is not None:
+                if body is not None:
+                    body.abandon()
+                body = GivenBody(plain.body)
+        return request, uri, body, dress(responder, clothes)
 
     def _vouched(self, request: Request, key: Key) -> bool:
         """Whether a GRIP proxy that shares the key has signed ``request`` (proxy 5)."""
@@ -122,7 +153,7 @@ class Gateway:
         if body is not None:
             body.abandon()
         if self.stats.wants_requests:
-            line = _line(request, uri, "code", status, answers.text_size(responder, text))
+            line = _line(request, uri, "code", status, answers.text_size(responder, status, text))
             line.retry = retry
             self.stats.request_finished(line)
         answers.answer(responder, status, text, websocket=request.websocket)
@@ -174,6 +205,8 @@ class Gateway:
     def rerun(self, retry: Retry, responder: Any) -> None:
         """Run a held request again, by its route's id (grip 11.5)."""
         request = retry.request
+        if retry.dress is not None:
+            responder = dress(responder, retry.dress)
         uri = request_uri(request, self._settings.accept_x_forwarded_protocol)
         known, route = self.table.by_id(retry.route_id)
         if route is None and known:

@@ -18,7 +18,9 @@ from pushpin_tw.hold.inbox import LastIds, Origin
 from pushpin_tw.hold.linked import LinkedStreamHold
 from pushpin_tw.hold.response import ResponseHold, TailoredResponseHold
 from pushpin_tw.hold.stream import StreamHold
+from pushpin_tw.proxy.dressed import shed, undress, undress_stream
 from pushpin_tw.proxy.subrequest import Place
+from pushpin_tw.routing.crossorigin import Dress
 from pushpin_tw.routing.uri import Uri
 from pushpin_tw.wire.headers import get_all, split_list, without
 from pushpin_tw.wire.message import Request, Response
@@ -33,6 +35,8 @@ class Retry:
     body: bytes
     route_id: str
     last_ids: LastIds
+    dress: Dress | None = None
+    """How the client wants to be answered, which its request does not say any more."""
 
     def since(self, last_ids: LastIds) -> Retry:
         """The same, of a client that has seen this; what is known of other channels stays."""
@@ -69,29 +73,32 @@ class Acceptance:
     def hold(self, responder: Any) -> None:
         """Let the client wait as the instructions say."""
         if self.instruct.mode == "response":
-            self._hold_response(responder)
+            self._hold_response(*undress(responder))
             return
         instruct = self.instruct
+        responder = undress_stream(responder)
         responder.start(instruct.status, instruct.reason, instruct.headers, None)
         if instruct.body:
             responder.write(instruct.body)
         responder.flush()
         self.hold_stream(responder)
 
-    def _hold_response(self, responder: Any) -> None:
-        acceptor, instruct = self.acceptor, self.instruct
-        if self.retry is None:
+    def _hold_response(self, responder: Any, dress: Dress | None) -> None:
+        acceptor, instruct, retry = self.acceptor, self.instruct, self.retry
+        if retry is None:
             responder.persistent = False  # the rest of the request is never read
+        elif dress is not None:
+            retry = replace(retry, dress=dress)
         template = acceptor.templates.find(
-            instruct, responder.minor, responder.persistent, responder.head_only
+            instruct, responder.minor, responder.persistent, responder.head_only, dress
         )
-        parts = (acceptor.room, responder, self.channels, self.bucket, template, self.retry)
+        parts = (acceptor.room, responder, self.channels, self.bucket, template, retry)
         hold: ResponseHold
         if self.origin is None:
             hold = ResponseHold(*parts)
         else:
             hold = TailoredResponseHold(*parts, self.origin)
-            if hold.follow(instruct) and self.retry is not None:
+            if hold.follow(instruct) and retry is not None:
                 acceptor.room.refetch.rerun(hold.position(), responder)
                 return
         hold.debug = self.debug
@@ -100,7 +107,7 @@ class Acceptance:
 
     def hold_stream(self, responder: Any) -> None:
         """The head and the initial body are written: from here on the client listens."""
-        instruct = self.instruct
+        instruct, responder = self.instruct, shed(responder)
         if responder.head_only or bodiless(instruct.status):
             responder.finish()
         elif self.problem:

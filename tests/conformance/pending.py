@@ -5,14 +5,9 @@
 
 from __future__ import annotations
 
-CROSS_ORIGIN = "needs the CORS and JSON-P treatment of held responses"
 WEBSOCKET = "needs WebSocket"
 
 PENDING: dict[int, str] = {
-    30: CROSS_ORIGIN,
-    31: CROSS_ORIGIN,
-    32: CROSS_ORIGIN,
-    60: CROSS_ORIGIN,
     150: WEBSOCKET,
     154: WEBSOCKET,
     199: WEBSOCKET,
@@ -22,8 +17,6 @@ PENDING: dict[int, str] = {
     203: WEBSOCKET,
 }
 """Case number of the GRIP specification to the reason."""
-
-JSONP = "needs JSON-P"
 
 PROXY_PENDING: dict[int, str] = {
     187: WEBSOCKET,
@@ -38,8 +31,5 @@ PROXY_PENDING: dict[int, str] = {
     197: WEBSOCKET,
     200: "needs SockJS",
     207: WEBSOCKET,
-    210: "needs CORS headers on relayed responses",
-    227: JSONP,
-    231: JSONP,
 }
 """Case number of the proxy specification to the reason."""
