@@ -11,6 +11,7 @@ from zope.interface import implementer
 from pushpin_tw.broker.broker import Broker
 from pushpin_tw.broker.fanout import Fanout
 from pushpin_tw.broker.limiter import Pace
+from pushpin_tw.broker.parcel import Parcel
 from pushpin_tw.errors import FilterError, GripError
 from pushpin_tw.extensions import IMessageFilter
 from pushpin_tw.grip.filters import Filters
@@ -25,6 +26,7 @@ from pushpin_tw.hold.response import TailoredResponseHold
 from pushpin_tw.proxy.held import Retry
 from pushpin_tw.wheel import Wheel
 from pushpin_tw.wire.message import Request
+from tests.pure.broker.test_broker import item
 from tests.pure.clock import Clock
 from tests.pure.hold.test_holds import Client, Jitter
 from tests.pure.hold.test_holds import Stats as HoldStats
@@ -762,3 +764,119 @@ def test_a_poll_whose_filter_fails_goes_on_waiting_or_says_so_in_debug_mode(scen
     scene.late.answer(FilterError("filter error: no"))
     head = b"HTTP/1.1 502 Bad Gateway\r\nContent-Type: text/plain\r\nContent-Length: 17\r\n\r\n"
     assert client.script == [head + b"filter error: no\n", "end"]
+
+
+# ---- what must not happen, and does ------------------------------------------------------------------------
+
+
+def test_an_item_on_a_channel_that_was_left_is_nobodys(scene: Scene) -> None:
+    client = scene.stream(C)
+    scene.hold.receive(Parcel(item("x", channel="other")), "other")
+    assert client.script == []
+
+
+def test_a_filter_that_answers_twice_is_heard_once(scene: Scene) -> None:
+    client = scene.stream(LATE)
+    scene.publish("two", "2", "1")
+    done = scene.late.waiting[0][1]
+    done(b"two")
+    done(b"again")
+    assert client.script == [b"two"]
+
+
+@pytest.mark.parametrize("kind", ["stream", "poll"])
+def test_who_has_left_hears_nothing_more(scene: Scene, kind: str) -> None:
+    client = getattr(scene, kind)(AT_1)
+    hold = scene.hold
+    hold.lost()
+    hold.receive(Parcel(item("2")), "c")
+    hold.update()
+    hold.updated()
+    hold.fail("text")
+    hold.rest()
+    if kind == "stream":
+        hold.link_failed(None)
+        hold.link_finished()
+        hold.try_again()
+    else:
+        hold.act("hint")  # type: ignore[attr-defined]
+    scene.clock.advance(1)
+    assert client.script == [] and scene.again == [] and scene.links.calls == []
+
+
+def test_a_poll_that_cannot_be_run_again_times_out_instead(scene: Scene) -> None:
+    client = scene.poll(AT_1)
+    scene.hold.retry = None  # type: ignore[attr-defined]
+    scene.hold.update()
+    scene.publish("three", "3", "2")
+    assert client.script == [b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\nnothing", "end"]
+
+
+def test_a_poll_keeps_waiting_behind_close_and_refresh(scene: Scene) -> None:
+    client = scene.poll(AT_1)
+    scene.publish("", "2", "1", action="close")
+    scene.publish("", "3", "2", action="refresh")
+    scene.publish("four", "4", "3")
+    assert client.script == [b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nfour", "end"]
+
+
+def test_empty_content_is_not_written_and_counts_as_a_sign_of_life(scene: Scene) -> None:
+    client = scene.stream(C, timeout=3)
+    scene.clock.advance(1)
+    scene.publish("")
+    scene.clock.advance(2.3)
+    assert client.script == [] and scene.links.calls == []
+
+
+def test_a_slow_client_waits_with_its_update(scene: Scene) -> None:
+    client = scene.stream(C, timeout=3)
+    scene.hold.update()
+    client.congested = True
+    client.read_again()
+    assert scene.fetched()
+
+
+def test_an_update_that_fails_costs_one_hold() -> None:
+    scene = Scene()
+    client, neighbour = scene.poll(AT_1), scene.poll(Channel("c", "1"))
+
+    def cannot(retry: Any, responder: Any) -> None:
+        if responder is client:
+            raise RuntimeError("cannot")
+        scene.again.append((retry.last_ids, responder))
+
+    scene.rerun = cannot  # type: ignore[method-assign]
+    scene.publish("three", "3", "2")
+    scene.clock.advance(0.11)
+    assert client.script == ["abort"]
+    assert [responder for _, responder in scene.again] == [neighbour]
+    assert scene.stats.failures == ["update of a hold"]
+
+
+def test_a_link_that_cannot_be_asked_for_costs_one_hold() -> None:
+    scene = Scene()
+    clients = [scene.stream(C, timeout=3) for _ in range(2)]
+    broken, add = scene.hold, scene.room.updates.add
+
+    def cannot(hold: Any, request: Any) -> None:
+        if hold is broken:
+            raise RuntimeError("cannot")
+        add(hold, request)
+
+    scene.room.updates.add = cannot  # type: ignore[method-assign]
+    scene.clock.advance(3.3)
+    assert [client.script for client in clients] == [[], ["abort"]]
+    assert scene.stats.failures == ["timer of a next link"]
+    assert scene.links.take()
+
+
+def test_a_group_that_has_ended_leaves_its_successor_alone(scene: Scene) -> None:
+    scene.stream(C, timeout=3)
+    first = scene.hold
+    scene.clock.advance(3.3)
+    call = scene.links.take()
+    scene.stream(C, timeout=3)
+    scene.answers(call, scene.instruct(C, timeout=3))
+    first.lost()
+    scene.clock.advance(3.3)
+    assert scene.links.take()
