@@ -96,6 +96,12 @@ class IResponder(Interface):
         """The express way of a held request: a whole response ready-made by ``wire.render``; then as
         finish()."""
 
+    def switch(reason, headers, extensions):  # type: ignore[no-untyped-def]
+        """Answer a valid WebSocket handshake with 101 and return the client's end, an ``IClientSocket``, which
+        waits for its owner; this responder is over.  ``headers`` are without those of RFC 6455; ``extensions``
+        (bytes) stand in ``Sec-WebSocket-Extensions`` beside what the edge itself agrees to.  None when the
+        client has gone."""
+
     def abort():  # type: ignore[no-untyped-def]
         """Close the connection at once, without a proper end."""
 
@@ -130,6 +136,11 @@ class IOrigin(Interface):
         """Send ``request`` (an ``OriginRequest``) and tell ``sink`` what comes back; returns an
         ``IOriginCall`` for the body and the end.  ``sink`` may be called before this returns, and within
         the call's ``write()`` and ``finish()``."""
+
+    def connect(handshake, sink):  # type: ignore[no-untyped-def]
+        """Open a WebSocket as ``handshake`` (a ``sockets.IHandshake``) asks for and tell ``sink`` (a
+        ``sockets.ISocketSink``); returns an object with ``cancel()``, after which the sink hears nothing
+        more.  ``sink`` may be called before this returns."""
 
 
 class IOriginCall(Interface):
@@ -188,15 +199,15 @@ TAILORED = "tailored"
 class IHold(Interface):
     """A client kept waiting, as its channels see it.  Given by ``hold``, used by ``broker``."""
 
-    kind = Attribute("Which format of an item it takes: 'http-response' or 'http-stream'.")
+    kind = Attribute("Which format of an item it takes: 'http-response', 'http-stream' or 'ws-message'.")
     form = Attribute("What its bytes depend on, hashable: holds with equal kind, form and bucket share them.")
     bucket = Attribute("The name of its rate limiter's bucket: an explicit route id, or ''.")
 
     def deliver(data, parts):  # type: ignore[no-untyped-def]
         """Ready bytes, never none: ``data`` is what ``parts``, the items one by one, are when joined."""
 
-    def act(action):  # type: ignore[no-untyped-def]
-        """An item without bytes: 'hint', 'close' or 'refresh'."""
+    def act(action, item):  # type: ignore[no-untyped-def]
+        """An item without bytes: 'hint', 'close' or 'refresh'; ``item`` says more, if there is more to say."""
 
     def unfit(wanted):  # type: ignore[no-untyped-def]
         """An item that is only for holds with the content filters ``wanted``, of which this one has none."""

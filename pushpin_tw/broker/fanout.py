@@ -248,9 +248,10 @@ class Fanout:
                 except Exception:
                     self._blame(hold)
         else:
+            item = batch.parcels[0].item
             for hold in targets:
                 try:
-                    hold.act(batch.action)
+                    hold.act(batch.action, item)
                 except Exception:
                     self._blame(hold)
 

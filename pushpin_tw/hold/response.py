@@ -70,7 +70,7 @@ class ResponseHold(Hold):
             self.responder.complete(data)
             self.leave()
 
-    def act(self, action: str) -> None:
+    def act(self, action: str, item: Item | None = None) -> None:
         """``hint`` asks the origin again; ``close`` and ``refresh`` mean nothing here (grip 12.3)."""
         if action == "hint" and self.responder is not None:
             self.run_again()

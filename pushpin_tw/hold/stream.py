@@ -13,6 +13,7 @@ from typing import Any
 from zope.interface import implementer
 
 from pushpin_tw.grip.instruct import KeepAlive
+from pushpin_tw.grip.item import Item
 from pushpin_tw.hold.base import Hold, HoldRoom
 from pushpin_tw.interfaces import IHold
 from pushpin_tw.wire.http1 import encode_chunk
@@ -139,7 +140,7 @@ class StreamHold(Stream):
         """As ``Stream``."""
         return self._queue is not None or super().blocked()
 
-    def act(self, action: str) -> None:
+    def act(self, action: str, item: Item | None = None) -> None:
         """``close`` ends the response; the others mean nothing without a next link (grip 9.2)."""
         if action == "close":
             responder = self.responder

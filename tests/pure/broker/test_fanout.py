@@ -61,7 +61,7 @@ class Listener:
         self.got.append(data)
         self.parts += parts
 
-    def act(self, action: str) -> None:
+    def act(self, action: str, item: Item | None = None) -> None:
         self.acts.append(action)
 
     def abort(self) -> None:
@@ -76,7 +76,7 @@ class Broken(Listener):
     def deliver(self, data: bytes, parts: Sequence[bytes]) -> None:
         raise RuntimeError("cannot")
 
-    def act(self, action: str) -> None:
+    def act(self, action: str, item: Item | None = None) -> None:
         raise RuntimeError("cannot")
 
 
