@@ -60,6 +60,10 @@ class InstructError(GripError):
     """Grip headers or an ``application/grip-instruct`` body with a wrong value."""
 
 
+class ControlError(GripError):
+    """A control message of a WebSocket that means nothing; it is ignored."""
+
+
 class FilterError(GripError):
     """A filter could not do its work; ``detail`` begins with ``filter error: ``.
 

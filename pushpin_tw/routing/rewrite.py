@@ -8,6 +8,7 @@ framing headers are the origin's to write.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from pushpin_tw.errors import OriginError
@@ -15,7 +16,7 @@ from pushpin_tw.routing.forwarded import ForwardedRule, cdn_loop
 from pushpin_tw.routing.route import Route, Target
 from pushpin_tw.routing.uri import Authority, Uri, normal_path
 from pushpin_tw.wire.gripsig import Signer
-from pushpin_tw.wire.headers import HeaderList, is_value
+from pushpin_tw.wire.headers import HeaderList, is_value, without
 from pushpin_tw.wire.message import OriginRequest, Request
 
 FEATURES = (
@@ -29,6 +30,14 @@ MARK = b"eb9bf0f5-"
 _MARK_LENGTH = len(MARK)
 
 _FEATURES = (b"Grip-Feature", FEATURES)
+_OFFER = (b"Sec-WebSocket-Extensions", b"grip")
+
+# What is said of a WebSocket's handshake for one hop.
+_SOCKET_HOP = frozenset(
+    {b"upgrade", b"accept-encoding", b"content-encoding", b"content-type", b"sec-websocket-extensions"}
+)
+_DROPPED_WEBSOCKET = _SOCKET_HOP | {b"sec-websocket-version", b"sec-websocket-key"}
+_DROPPED_OVER_HTTP = _SOCKET_HOP | {b"accept", b"connection-id"}
 
 # Headers of one hop, framing, and Host, which is made from the URI.
 _HOP = frozenset({b"host", b"connection", b"keep-alive", b"transfer-encoding", b"content-length", b"expect"})
@@ -91,6 +100,43 @@ class Rewriter:
 
         :raises OriginError: the route leaves no path that begins with "/".
         """
+        headers = self._headers(request, uri, route, now, last_ids, trusted)
+        return self._aimed(request.method, headers, uri, route, target, length)
+
+    def handshake(
+        self, request: Request, uri: Uri, route: Route, target: Target, now: int, trusted: bool = False
+    ) -> OriginRequest:
+        """The request for ``target`` of a client who wants a WebSocket (websocket 2.1, 4.3), see
+        ``sockets.IHandshake``; arguments as for ``rewrite``.
+
+        :raises OriginError: as ``rewrite``.
+        """
+        over_http = target.over_http
+        dropped = _DROPPED_OVER_HTTP if over_http else _DROPPED_WEBSOCKET
+        kept: HeaderList = []
+        for header in request.headers:
+            name = header[0].lower()
+            if name not in dropped and not (over_http and name[:5] == b"meta-"):
+                kept.append(header)
+        headers = self._headers(replace(request, headers=kept), uri, route, now, (), trusted)
+        if over_http and (trusted or route.no_grip) and route.signer is not None:
+            # Requests of one client go on for hours, so that each needs a signature of its own time.
+            headers = without(headers, (b"grip-sig",))
+            headers.append((b"Grip-Sig", route.signer.token(now)))
+        if not route.no_grip:
+            headers.append(_OFFER)
+        return self._aimed(b"POST" if over_http else b"GET", headers, uri, route, target, 0)
+
+    def _aimed(
+        self,
+        method: bytes,
+        headers: HeaderList,
+        uri: Uri,
+        route: Route,
+        target: Target,
+        length: int | None,
+    ) -> OriginRequest:
+        """A request for the place and path that route and target make of ``uri``; fills in the Host."""
         place = target.host or route.as_host
         if place is None:
             place = Authority(uri.host, uri.port)
@@ -99,11 +145,10 @@ class Rewriter:
             path = _replaced(path, route)
         if target.kind == "test":
             path = _below(path, route.condition.path_beg)
-        headers = self._headers(request, uri, route, now, last_ids, trusted)
         headers[0] = (b"Host", place.text(target.ssl))
         query = uri.query
         return OriginRequest(
-            request.method,
+            method,
             path if query is None else b"%b?%b" % (path, query),
             headers,
             length,
