@@ -13,7 +13,8 @@ from pushpin_tw.edge.body import RequestBody
 from pushpin_tw.edge.responder import Responder
 from pushpin_tw.hold.response import ResponseHold
 from pushpin_tw.hold.stream import StreamHold
-from pushpin_tw.origin.http import HttpCall, HttpOrigin
+from pushpin_tw.origin.call import HttpCall
+from pushpin_tw.origin.http import HttpOrigin
 from pushpin_tw.proxy.exchange import Exchange
 from pushpin_tw.proxy.fetching import Fetch, LinkCall
 from pushpin_tw.proxy.gateway import Gateway
