@@ -39,6 +39,10 @@ class CappedOrigin:
         self._serve()
         return call
 
+    def connect(self, handshake: Any, sink: Any) -> Any:
+        """As ``IOrigin``; a WebSocket stays for hours and takes nobody's place."""
+        return self._origin.connect(handshake, sink)
+
     def ended(self, call: CappedCall) -> None:
         """``call`` is over, or wants no turn any more."""
         if call in self._row:

@@ -55,6 +55,13 @@ class UnavailableOrigin:
 
     def fetch(self, request: OriginRequest, sink: Any) -> DeadCall:
         """As ``IOrigin``."""
+        return self._fail(sink)
+
+    def connect(self, handshake: Any, sink: Any) -> DeadCall:
+        """As ``IOrigin``."""
+        return self._fail(sink)
+
+    def _fail(self, sink: Any) -> DeadCall:
         if not self._told:
             self._told = True
             self._stats.note("warn", f"target {self._label}: {self._why}")
