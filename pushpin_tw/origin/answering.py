@@ -13,7 +13,9 @@ from typing import Any
 
 from zope.interface import implementer
 
+from pushpin_tw.errors import OriginError
 from pushpin_tw.interfaces import IOrigin, IOriginCall
+from pushpin_tw.origin.unavailable import DeadCall
 from pushpin_tw.wire.headers import Header
 from pushpin_tw.wire.message import OriginRequest, Response
 
@@ -47,6 +49,11 @@ class AnsweringOrigin:
     def fetch(self, request: OriginRequest, sink: Any) -> AnsweringCall:
         """As ``IOrigin``."""
         return AnsweringCall(request, sink, self._answer, self._stats)
+
+    def connect(self, handshake: Any, sink: Any) -> DeadCall:
+        """As ``IOrigin``: it fails.  ``origin.inprocess`` is for those who know WebSockets."""
+        sink.failed(OriginError("WebSockets cannot be used with this target"))
+        return DeadCall()
 
 
 @implementer(IOriginCall)

@@ -5,11 +5,18 @@ Used through ``origin.targets``.  Answers like any backend; what is held is held
 
 from __future__ import annotations
 
+import json
 import re
+from typing import Any
 from urllib.parse import unquote_to_bytes
 
+from zope.interface import implementer
+
+from pushpin_tw.grip.wsextension import DEFAULT_PREFIX, read_extension
 from pushpin_tw.origin.answering import Answer
-from pushpin_tw.wire.headers import Header
+from pushpin_tw.origin.inprocess import Agreement
+from pushpin_tw.sockets import BINARY, MESSAGE, TEXT, ISocketOwner
+from pushpin_tw.wire.headers import Header, get_all
 from pushpin_tw.wire.message import OriginRequest
 
 _TEXT: Header = (b"Content-Type", b"text/plain")
@@ -24,9 +31,7 @@ _UNKNOWN = Answer(404, b"Not Found", (_TEXT,), b"no such test resource\n")
 
 def answer(request: OriginRequest, body: bytes) -> Answer:
     """What the test handler says to a request of any method."""
-    path = request.path
-    if len(path) > 1 and path.endswith(b"/"):
-        path = path[:-1]
+    path = _resource(request)
     if path == b"/":
         return _ROOT
     if path == b"/response":
@@ -34,6 +39,11 @@ def answer(request: OriginRequest, body: bytes) -> Answer:
     if path == b"/stream":
         return _hold(b"stream", request.query, b"[stream opened]\n")
     return _UNKNOWN
+
+
+def _resource(request: OriginRequest) -> bytes:
+    path = request.path
+    return path[:-1] if len(path) > 1 and path.endswith(b"/") else path
 
 
 def _hold(mode: bytes, query: bytes | None, body: bytes) -> Answer:
@@ -61,3 +71,52 @@ def _plain_or_escaped(char: str) -> bytes:
     if char in _KEPT or char < " " or char == "\x7f" or "\udc80" <= char <= "\udcff":
         return b"%%%02X" % raw[0]
     return raw
+
+
+# ---- WebSockets --------------------------------------------------------------------------------------------
+
+
+def accept(request: OriginRequest) -> Agreement | Answer:
+    """What the test handler says to a client who wants a WebSocket: there is one at ``/ws``."""
+    if _resource(request) != b"/ws":
+        return _UNKNOWN
+    if read_extension(get_all(request.headers, b"sec-websocket-extensions")) is None:
+        return Agreement(lambda socket: socket.own(_Echo(socket, b"")))
+
+    def serve(socket: Any) -> None:
+        for name in channels(request.query):
+            message = {"type": "subscribe", "channel": name.decode("utf-8", "replace")}
+            socket.send(TEXT, b"c:" + json.dumps(message).encode())
+        socket.own(_Echo(socket, DEFAULT_PREFIX))
+
+    return Agreement(serve, ((b"Sec-WebSocket-Extensions", b"grip"),))
+
+
+@implementer(ISocketOwner)
+class _Echo:
+    """Says what it hears.  All of it behind the prefix, or a client's ``c:`` would come back as our wish."""
+
+    __slots__ = ("_prefix", "_socket")
+
+    def __init__(self, socket: Any, prefix: bytes) -> None:
+        self._socket = socket
+        self._prefix = prefix
+
+    def socket_received(self, kind: int, data: bytes, first: bool, end: int) -> None:
+        """As ``ISocketOwner``."""
+        if first and kind in (TEXT, BINARY):
+            data = self._prefix + data
+        self._socket.send(kind, data, first, end == MESSAGE)
+        if self._socket.congested:
+            self._socket.pause()
+
+    def socket_closed(self, code: int | None, reason: bytes) -> None:
+        """As ``ISocketOwner``."""
+        self._socket.close(code, reason)
+
+    def socket_drained(self) -> None:
+        """As ``ISocketOwner``."""
+        self._socket.resume()
+
+    def socket_lost(self) -> None:
+        """As ``ISocketOwner``."""

@@ -16,6 +16,7 @@ from pushpin_tw.origin import echo
 from pushpin_tw.origin.answering import AnsweringOrigin
 from pushpin_tw.origin.demo import Demo
 from pushpin_tw.origin.http import HttpOrigin
+from pushpin_tw.origin.inprocess import InProcessOrigin
 from pushpin_tw.origin.unavailable import UnavailableOrigin
 from pushpin_tw.routing.route import (
     Target,
@@ -57,9 +58,9 @@ class TestTarget:
         """As ``ITargetType``."""
         return parse_no_address(address)
 
-    def origin(self, target: Target, services: Any) -> AnsweringOrigin:
+    def origin(self, target: Target, services: Any) -> InProcessOrigin:
         """As ``ITargetType``."""
-        return AnsweringOrigin(echo.answer, services.stats)
+        return InProcessOrigin(echo.answer, echo.accept, services)
 
 
 @implementer(IPlugin, ITargetType)
