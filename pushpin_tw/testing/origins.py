@@ -11,6 +11,7 @@ For whoever adds a target type.  Works with trial and with pytest-twisted::
             return self.target_type.origin(Target(kind="queue", address="orders"), services)
 
 The origin must answer ``request`` with any final response.  Under trial, add its ``TestCase`` to the bases.
+``testing.sockets`` has the tests of what such a kind does for WebSockets.
 Nothing here opens a connection; the origin under test does.
 """
 
@@ -121,14 +122,8 @@ def _give_up(what: str, sink: RecordingSink) -> None:
     )
 
 
-class OriginContract:
-    """The tests of an ``IOrigin``; name what is to be tested by overriding ``make_origin``."""
-
-    request: ClassVar[OriginRequest] = OriginRequest(
-        b"GET", b"/", [(b"Host", b"a.example")], host="a.example", path=b"/"
-    )
-    """What the origin must answer with a final response."""
-    body: ClassVar[bytes] = b"twelve bytes"
+class OriginSuite:
+    """What all suites of origins share."""
 
     def make_origin(self, services: LentServices) -> Any:
         """The ``IOrigin`` under test."""
@@ -151,6 +146,16 @@ class OriginContract:
                 await self.release()
 
         return Deferred.fromCoroutine(run())
+
+
+class OriginContract(OriginSuite):
+    """The tests of an ``IOrigin``; name what is to be tested by overriding ``make_origin``."""
+
+    request: ClassVar[OriginRequest] = OriginRequest(
+        b"GET", b"/", [(b"Host", b"a.example")], host="a.example", path=b"/"
+    )
+    """What the origin must answer with a final response."""
+    body: ClassVar[bytes] = b"twelve bytes"
 
     async def _whole(self, origin: Any, request: OriginRequest, *pieces: bytes) -> RecordingSink:
         sink = RecordingSink()

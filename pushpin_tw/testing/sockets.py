@@ -1,0 +1,483 @@
+"""What ``IOrigin.connect`` and every ``IOriginSocket`` must do, as tests that anybody can run on their own.
+
+For whoever adds a target type that knows WebSockets.  Works like ``testing.origins``, and together with it::
+
+    class TestQueue(OriginContract, SocketContract, TargetTypeContract):
+        ...
+
+The backend behind the origin must send every message back as it came, answer PING with PING or PONG of the
+same data, and CLOSE with the same code and reason, or, when there was none, without or with 1000.
+Nothing here opens a connection; the origin under test does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from zope.interface import implementer
+from zope.interface.verify import verifyObject
+
+from pushpin_tw.errors import OriginError
+from pushpin_tw.interfaces import IOrigin
+from pushpin_tw.sockets import (
+    BINARY,
+    MESSAGE,
+    PING,
+    PONG,
+    TEXT,
+    IHandshake,
+    IOriginSocket,
+    ISocketOwner,
+    ISocketSink,
+)
+from pushpin_tw.testing.origins import PATIENCE, OriginSuite
+from pushpin_tw.testing.services import LentServices
+from pushpin_tw.wire.message import OriginRequest, Response
+
+
+@implementer(IHandshake)
+class FixedHandshake:
+    """An ``IHandshake`` that asks the same each time."""
+
+    def __init__(self, request: OriginRequest, error: OriginError | None = None) -> None:
+        """``error``: what ``prepare`` raises instead."""
+        self.connection_id = b"2b1a0a9c-0b1e-4d3c-9a55-8f1d1c0f7e11"
+        self.prepared = 0
+        """How often ``prepare`` was called."""
+        self._request = request
+        self._error = error
+
+    def prepare(self) -> OriginRequest:
+        """As ``IHandshake``."""
+        self.prepared += 1
+        if self._error is not None:
+            raise self._error
+        return self._request
+
+
+class _Listener:
+    """Waits for what it hears."""
+
+    def __init__(self) -> None:
+        self.disorder: list[str] = []
+        """What came when it must not."""
+        self._waiting: list[tuple[Callable[[], bool], Deferred[None]]] = []
+
+    def until(self, condition: Callable[[], bool], what: str) -> Deferred[None]:
+        """Fires when ``condition()`` is true after something was heard; fails after ``PATIENCE`` seconds."""
+        waiting: Deferred[None] = Deferred()
+        self._waiting.append((condition, waiting))
+        waiting.addTimeout(PATIENCE, reactor, lambda _, seconds: self._give_up(what))
+        self._look()
+        return waiting
+
+    def _give_up(self, what: str) -> None:
+        raise AssertionError(f"waited in vain for {what}; heard {self}")
+
+    def _look(self) -> None:
+        met = [entry for entry in self._waiting if entry[0]()]
+        self._waiting = [entry for entry in self._waiting if entry not in met]
+        for _, waiting in met:
+            waiting.callback(None)
+
+    def _expect(self, right: bool, otherwise: str) -> None:
+        if not right:
+            self.disorder.append(otherwise)
+
+
+@implementer(ISocketOwner)
+class RecordingOwner(_Listener):
+    """An ``ISocketOwner`` that keeps what it hears, and objects when the order is wrong."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.messages: list[tuple[int, bytes]] = []
+        """Kinds and data of whole messages; pings and pongs among them."""
+        self.pieces: list[tuple[int, bytes, bool, int]] = []
+        """What was heard, piece by piece."""
+        self.begun: bytearray | None = None
+        """The message that is not complete."""
+        self.said_close = False
+        self.code: int | None = None
+        self.reason = b""
+        self.lost = False
+        self.drains = 0
+
+    def __str__(self) -> str:
+        return f"{self.messages[-5:]} {self.begun!r} {self.code} {self.reason!r} lost={self.lost}"
+
+    def socket_received(self, kind: int, data: bytes, first: bool, end: int) -> None:
+        """As ``ISocketOwner``."""
+        self._expect(not self.lost, "something after the end")
+        self._expect(not self.said_close, "a message behind CLOSE")
+        self.pieces.append((kind, data, first, end))
+        if kind in (PING, PONG):
+            self._expect(first and end == MESSAGE and len(data) <= 125, "half a control frame")
+            self.messages.append((kind, data))
+        else:
+            self._piece(kind, data, first, end)
+        self._look()
+
+    def _piece(self, kind: int, data: bytes, first: bool, end: int) -> None:
+        self._expect(kind in (TEXT, BINARY), f"kind {kind}")
+        self._expect(first == (self.begun is None), "a beginning within a message, or none")
+        if self.begun is None:
+            self.begun = bytearray()
+        self.begun += data
+        if end == MESSAGE:
+            self.messages.append((kind, bytes(self.begun)))
+            self.begun = None
+
+    def socket_closed(self, code: int | None, reason: bytes) -> None:
+        """As ``ISocketOwner``."""
+        self._expect(not self.lost, "something after the end")
+        self._expect(not self.said_close, "CLOSE twice")
+        self.said_close = True
+        self.code, self.reason = code, reason
+        self._look()
+
+    def socket_drained(self) -> None:
+        """As ``ISocketOwner``."""
+        self._expect(not self.lost, "something after the end")
+        self.drains += 1
+        self._look()
+
+    def socket_lost(self) -> None:
+        """As ``ISocketOwner``."""
+        self._expect(not self.lost, "lost twice")
+        self.lost = True
+        self._look()
+
+    def heard(self, count: int) -> Deferred[None]:
+        """Fires when so many messages are complete."""
+        return self.until(lambda: len(self.messages) >= count, f"{count} messages")
+
+    def end(self) -> Deferred[None]:
+        """Fires when the socket is lost."""
+        return self.until(lambda: self.lost, "the end of a WebSocket")
+
+
+@implementer(ISocketSink)
+class RecordingSocketSink(_Listener):
+    """An ``ISocketSink`` that keeps what it hears; ``owner`` owns the socket."""
+
+    def __init__(self, owner: Any = None) -> None:
+        """``owner``: another ``ISocketOwner`` than a ``RecordingOwner``."""
+        super().__init__()
+        self.owner: Any = owner or RecordingOwner()
+        self.response: Response | None = None
+        self.socket: Any = None
+        self.body: bytes | None = None
+        """Of a refusal."""
+        self.error: Exception | None = None
+        self.answered = False
+
+    def __str__(self) -> str:
+        return f"{self.response} {self.body!r} {self.error!r}"
+
+    def opened(self, response: Response, socket: Any) -> None:
+        """As ``ISocketSink``."""
+        self.response, self.socket = response, socket
+        socket.own(self.owner)
+        self._answer()
+
+    def refused(self, response: Response, body: bytes) -> None:
+        """As ``ISocketSink``."""
+        self.response, self.body = response, body
+        self._answer()
+
+    def failed(self, error: Exception) -> None:
+        """As ``ISocketSink``."""
+        self._expect(isinstance(error, OriginError), f"no OriginError but {error!r}")
+        self.error = error
+        self._answer()
+
+    def _answer(self) -> None:
+        self._expect(not self.answered, "a second answer")
+        self.answered = True
+        self._look()
+
+    def answer(self) -> Deferred[None]:
+        """Fires when one of the three was heard."""
+        return self.until(lambda: self.answered, "an answer to a handshake")
+
+
+class SocketContract(OriginSuite):
+    """The tests of ``IOrigin.connect``; name what is to be tested by overriding ``make_origin``."""
+
+    wanted: ClassVar[OriginRequest] = OriginRequest(
+        b"GET", b"/ws", [(b"Host", b"a.example")], host="a.example", path=b"/ws"
+    )
+    """What the backend must agree to."""
+    unwanted: ClassVar[OriginRequest | None] = OriginRequest(
+        b"GET", b"/none", [(b"Host", b"a.example")], host="a.example", path=b"/none"
+    )
+    """What it must refuse; None when it never refuses."""
+
+    async def _open(self, origin: Any, owner: Any = None) -> RecordingSocketSink:
+        sink = RecordingSocketSink(owner)
+        origin.connect(FixedHandshake(self.wanted), sink)
+        await sink.answer()
+        assert sink.socket is not None, str(sink)
+        return sink
+
+    async def _lives(self, origin: Any) -> None:
+        """It still serves others."""
+        sink = await self._open(origin)
+        sink.socket.send(TEXT, b"alive?")
+        await sink.owner.heard(1)
+        assert sink.owner.messages == [(TEXT, b"alive?")]
+        await self._part(sink)
+
+    async def _part(self, sink: RecordingSocketSink) -> None:
+        sink.socket.close(1000)
+        await sink.owner.end()
+        assert (sink.disorder, sink.owner.disorder) == ([], [])
+
+    def test_socket_interfaces(self) -> Deferred[None]:
+        """Origin, socket and call have the methods they claim to have."""
+
+        async def script(origin: Any, services: LentServices) -> None:
+            verifyObject(IOrigin, origin)
+            sink = await self._open(origin)
+            verifyObject(IOriginSocket, sink.socket)
+            assert sink.response is not None and sink.response.status == 101
+            assert sink.socket.congested is False
+            await self._part(sink)
+
+        return self._run(script)
+
+    def test_socket_echo(self) -> Deferred[None]:
+        """Messages pass whole and in order, whatever they are made of."""
+        messages = [
+            (TEXT, b"hello"),
+            (TEXT, b""),
+            (BINARY, b""),
+            (BINARY, bytes(range(256))),
+            (TEXT, "gr\u00fc\u00df \U0001f600".encode()),
+            (BINARY, b"x" * 100_000),
+            (TEXT, b"c:{}"),
+        ]
+
+        async def script(origin: Any, services: LentServices) -> None:
+            sink = await self._open(origin)
+            for kind, data in messages:
+                sink.socket.send(kind, data)
+            await sink.owner.heard(len(messages))
+            assert sink.owner.messages == messages
+            await self._part(sink)
+
+        return self._run(script)
+
+    def test_socket_pieces(self) -> Deferred[None]:
+        """A message in pieces is one message; a ping may come in between."""
+
+        async def script(origin: Any, services: LentServices) -> None:
+            sink = await self._open(origin)
+            socket = sink.socket
+            socket.send(TEXT, b"ab", True, False)
+            socket.send(TEXT, b"", False, False)
+            socket.send(PING, b"pp")
+            socket.send(TEXT, b"cd", False, False)
+            socket.send(TEXT, b"", False, True)
+            socket.send(BINARY, b"", True, False)
+            socket.send(BINARY, b"ef", False, True)
+            await sink.owner.heard(3)
+            messages = sink.owner.messages
+            assert [one for one in messages if one[0] in (TEXT, BINARY)] == [(TEXT, b"abcd"), (BINARY, b"ef")]
+            assert [data for kind, data in messages if kind in (PING, PONG)] == [b"pp"]
+            await self._part(sink)
+
+        return self._run(script)
+
+    def test_socket_close(self) -> Deferred[None]:
+        """CLOSE behind what was sent; the backend's CLOSE, then the end; late calls do nothing."""
+
+        async def script(origin: Any, services: LentServices) -> None:
+            sink = await self._open(origin)
+            socket, owner = sink.socket, sink.owner
+            socket.send(TEXT, b"last words")
+            socket.close(4321, b"bye")
+            socket.send(TEXT, b"too late")
+            socket.close(4322, b"too late")
+            await owner.end()
+            assert owner.messages == [(TEXT, b"last words")]
+            assert (owner.said_close, owner.code, owner.reason) == (True, 4321, b"bye")
+            self._call_all(socket)
+            await self._lives(origin)
+            assert owner.disorder == [] and len(owner.messages) == 1
+
+        return self._run(script)
+
+    @staticmethod
+    def _call_all(socket: Any) -> None:
+        socket.send(TEXT, b"too late")
+        socket.send(PING, b"")
+        socket.close(4000)
+        socket.pause()
+        socket.resume()
+        socket.refresh()
+        socket.abort()
+        socket.abort()
+        assert socket.congested is False
+
+    def test_socket_close_without_code(self) -> Deferred[None]:
+        """A code is not invented on the way there."""
+
+        async def script(origin: Any, services: LentServices) -> None:
+            sink = await self._open(origin)
+            sink.socket.close()
+            await sink.owner.end()
+            assert sink.owner.said_close and sink.owner.code in (None, 1000) and sink.owner.reason == b""
+
+        return self._run(script)
+
+    def test_socket_aborted(self) -> Deferred[None]:
+        """Who aborts hears nothing more, and may do so while it is being told something."""
+
+        class Aborting(RecordingOwner):
+            socket: Any = None
+
+            def socket_received(self, kind: int, data: bytes, first: bool, end: int) -> None:
+                self.socket.abort()
+                super().socket_received(kind, data, first, end)
+
+        async def script(origin: Any, services: LentServices) -> None:
+            sink = await self._open(origin)
+            sink.socket.send(TEXT, b"not to come back")
+            sink.socket.abort()
+            self._call_all(sink.socket)
+            other = await self._open(origin, Aborting())
+            other.owner.socket = other.socket
+            for _ in range(3):
+                other.socket.send(TEXT, b"once")
+            await other.owner.until(lambda: bool(other.owner.pieces), "a piece")
+            await self._lives(origin)
+            assert sink.owner.pieces == [] and not sink.owner.lost
+            assert len(other.owner.pieces) == 1 and not other.owner.lost
+            assert services.stats.failures == []
+
+        return self._run(script)
+
+    def test_socket_paused(self) -> Deferred[None]:
+        """Pausing loses nothing; pausing twice needs one resume."""
+
+        async def script(origin: Any, services: LentServices) -> None:
+            sink = await self._open(origin)
+            sink.socket.pause()
+            sink.socket.pause()
+            for number in range(20):
+                sink.socket.send(TEXT, b"%d" % number)
+            sink.socket.resume()
+            await sink.owner.heard(20)
+            assert sink.owner.messages == [(TEXT, b"%d" % number) for number in range(20)]
+            await self._part(sink)
+
+        return self._run(script)
+
+    def test_socket_flood(self) -> Deferred[None]:
+        """Much at a time: ``congested`` is followed by ``socket_drained``, and everything comes back."""
+        data = bytes(range(250)) * 40
+
+        async def script(origin: Any, services: LentServices) -> None:
+            sink = await self._open(origin)
+            socket, owner = sink.socket, sink.owner
+            for _ in range(200):
+                if socket.congested:
+                    drains = owner.drains
+                    await owner.until(lambda drains=drains: owner.drains > drains, "room")
+                    assert not socket.congested
+                socket.send(BINARY, data)
+            await owner.heard(200)
+            assert owner.messages == [(BINARY, data)] * 200
+            await self._part(sink)
+
+        return self._run(script)
+
+    def test_socket_refused(self) -> Deferred[None]:
+        """A refusal comes whole, with its status."""
+
+        async def script(origin: Any, services: LentServices) -> None:
+            if self.unwanted is None:
+                return
+            sink = RecordingSocketSink()
+            origin.connect(FixedHandshake(self.unwanted), sink)
+            await sink.answer()
+            assert sink.response is not None and sink.response.status != 101
+            assert sink.body is not None and sink.socket is None
+            if sink.response.length is not None:
+                assert len(sink.body) == sink.response.length
+            await self._lives(origin)
+            assert sink.disorder == []
+
+        return self._run(script)
+
+    def test_socket_cancelled(self) -> Deferred[None]:
+        """Who cancelled hears nothing more; cancelling after the answer changes nothing."""
+
+        async def script(origin: Any, services: LentServices) -> None:
+            early = RecordingSocketSink()
+            call = origin.connect(FixedHandshake(self.wanted), early)
+            at_once = early.answered
+            call.cancel()
+            call.cancel()
+            late = RecordingSocketSink()
+            call = origin.connect(FixedHandshake(self.wanted), late)
+            await late.answer()
+            call.cancel()
+            late.socket.send(TEXT, b"still there")
+            await late.owner.heard(1)
+            await self._part(late)
+            assert early.answered is at_once and early.disorder == []
+
+        return self._run(script)
+
+    def test_socket_without_request(self) -> Deferred[None]:
+        """A request that cannot be made is a failure, told to the sink."""
+
+        async def script(origin: Any, services: LentServices) -> None:
+            sink = RecordingSocketSink()
+            error = OriginError("no request")
+            origin.connect(FixedHandshake(self.wanted, error), sink).cancel()
+            assert sink.error is error and sink.disorder == []
+
+        return self._run(script)
+
+    def test_socket_owner_with_a_bug(self) -> Deferred[None]:
+        """An owner that raises is told of in the log, loses its socket, and disturbs nobody else."""
+
+        class Broken(RecordingOwner):
+            def socket_received(self, kind: int, data: bytes, first: bool, end: int) -> None:
+                raise ZeroDivisionError("a bug in the owner")
+
+        async def script(origin: Any, services: LentServices) -> None:
+            sink = await self._open(origin, Broken())
+            sink.socket.send(TEXT, b"hello")
+            await sink.owner.end()
+            await self._lives(origin)
+            assert len(services.stats.failures) == 1
+            assert "a bug in the owner" in services.stats.failures[0]
+            assert sink.owner.disorder == []
+
+        return self._run(script)
+
+    def test_socket_sink_with_a_bug(self) -> Deferred[None]:
+        """The same for a sink."""
+
+        class Broken(RecordingSocketSink):
+            def opened(self, response: Response, socket: Any) -> None:
+                super().opened(response, socket)
+                raise ZeroDivisionError("a bug in the sink")
+
+        async def script(origin: Any, services: LentServices) -> None:
+            sink = Broken()
+            origin.connect(FixedHandshake(self.wanted), sink)
+            await sink.answer()
+            await self._lives(origin)
+            assert len(services.stats.failures) == 1
+            assert "a bug in the sink" in services.stats.failures[0]
+
+        return self._run(script)
