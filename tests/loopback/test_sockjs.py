@@ -1,0 +1,575 @@
+"""SockJS over HTTP: info, page, polls, streams, sends, and how sessions end (websocket 6)."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+import pytest_twisted
+from twisted.internet import reactor
+from twisted.internet.task import deferLater
+
+from pushpin_tw.sockets import BINARY, PING, PONG, TEXT
+from pushpin_tw.wire.sockjs import quote
+from tests.loopback.sockjsstage import BASE, URL, Stage, sockjs
+from tests.support.rawclient import RawClient
+
+UNCACHED = ("Cache-Control", "no-store, no-cache, must-revalidate, max-age=0")
+COMMON = [UNCACHED, ("Access-Control-Allow-Origin", "*"), ("Access-Control-Allow-Credentials", "true")]
+PLAIN = ("Content-Type", "text/plain")
+XHR = "/sj/s/i/xhr"
+SEND = "/sj/s/i/xhr_send"
+
+
+def headers(answer: object) -> list[tuple[str, str]]:
+    return [pair for pair in answer.headers if pair[0] not in ("Content-Length", "Connection")]  # type: ignore[attr-defined]
+
+
+async def opened(stage: Stage) -> None:
+    assert await stage.text(XHR) == b"o\n"
+
+
+# ---- without a session -------------------------------------------------------------------------------------
+
+
+@pytest_twisted.ensureDeferred
+async def test_ws_125_info() -> None:
+    async with sockjs() as stage:
+        answer = await stage.get("/sj/info")
+        assert (answer.status, headers(answer)) == (200, [PLAIN, *COMMON])
+        info = json.loads(answer.body)
+        assert 0 <= info.pop("entropy") < 2**32
+        assert info == {"cookie_needed": False, "origins": ["*:*"], "websocket": True}
+        assert answer.body.endswith(b"}\n")
+        answer = await stage.get("/sj/info?t=1", "Origin: http://a.example")
+        assert ("Access-Control-Allow-Origin", "http://a.example") in answer.headers
+
+
+@pytest_twisted.ensureDeferred
+async def test_ws_125_options() -> None:
+    async with sockjs() as stage:
+        for path in ("/sj/info", "/sj/s/i/xhr_send", "/sj", "/sjanything"):
+            answer = await stage.get(path, method="OPTIONS")
+            assert (answer.status, headers(answer), answer.body) == (204, [PLAIN, *COMMON], b"")
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_browser_that_asks_beforehand_is_told_what_it_may_do() -> None:
+    async with sockjs() as stage:
+        answer = await stage.get(
+            "/sj/s/i/xhr_streaming",
+            "Origin: http://a.example",
+            "Access-Control-Request-Method: POST",
+            "Access-Control-Request-Headers: content-type, <x>,x-b",
+            method="OPTIONS",
+        )
+        assert answer.status == 204
+        assert answer.get("Access-Control-Allow-Methods") == "OPTIONS, GET, POST"
+        assert answer.get("Access-Control-Allow-Headers") == "content-type, x-b"
+        assert answer.get("Access-Control-Allow-Origin") == "http://a.example"
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/sj/info"),
+        ("HEAD", "/sj/info"),
+        ("GET", "/sj/s/i/xhr"),
+        ("GET", "/sj/s/i/xhr_streaming"),
+        ("POST", "/sj/s/i/eventsource"),
+        ("GET", "/sj/s/i/htmlfile?c=a"),
+        ("GET", "/sj/s/i/websocket"),
+        ("GET", "/sj/websocket"),
+        ("GET", "/sj"),
+        ("GET", "/sj/"),
+        ("GET", "/sjxyz/info"),
+        ("GET", "/sj/iframe.htm"),
+        ("POST", "/sj/s/i"),
+        ("POST", "/sj/s/i/x/xhr"),
+        ("POST", "/sj//i/xhr"),
+        ("POST", "/sj/s//xhr"),
+        ("POST", "/sj/s/i/xhr_send"),
+        ("POST", "/sj/s/i/jsonp_send"),
+        ("PUT", "/sj/s/i/xhr"),
+    ],
+)
+@pytest_twisted.ensureDeferred
+async def test_ws_125_nothing_else_is_there(method: str, path: str) -> None:
+    async with sockjs() as stage:
+        answer = await (stage.ask(path, b'["a"]') if method == "POST" else stage.get(path, method=method))
+        assert (answer.status, headers(answer)) == (404, [PLAIN, *COMMON])
+        assert answer.body == (b"" if method == "HEAD" else b"Not Found\n")
+        assert not stage.started
+
+
+@pytest_twisted.ensureDeferred
+async def test_ws_126_the_page() -> None:
+    async with sockjs() as stage:
+        answer = await stage.get("/sj/iframe-1.6.html?t=2")
+        tag = answer.headers[0]
+        kind = ("Content-Type", "text/html; charset=UTF-8")
+        age = ("Cache-Control", "public, max-age=31536000")
+        assert (answer.status, headers(answer)) == (200, [tag, kind, age, *COMMON])
+        assert f'<script src="{URL}"></script>'.encode() in answer.body
+        assert tag[0] == "ETag"
+        answer = await stage.get("/sj/iframe.html", f"If-None-Match: {tag[1]}")
+        assert (answer.status, headers(answer), answer.body) == (304, [tag, *COMMON], b"")
+
+
+# ---- polls -------------------------------------------------------------------------------------------------
+
+
+@pytest_twisted.ensureDeferred
+async def test_ws_127_messages_at_once_or_later() -> None:
+    async with sockjs() as stage:
+        answer = await stage.ask(XHR)
+        assert (answer.status, headers(answer), answer.body) == (200, [PLAIN, *COMMON], b"o\n")
+        stage.socket.send(TEXT, b"one")
+        stage.socket.deliver(b"", [quote(b"two"), quote(b"three")])
+        assert await stage.text(XHR) == b'a["one","two","three"]\n'
+        poll = await stage.hold()
+        stage.socket.send(TEXT, b"four")
+        assert (await poll.read_response()).body == b'a["four"]\n'
+        poll.request(XHR, method="POST", body=b"")
+        await stage.house.visit(4)
+        stage.advance(24.8)
+        assert not poll.unread
+        stage.advance(0.3)
+        assert (await poll.read_response()).body == b"h\n"
+        assert len(stage.started) == 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_ws_128_139_whole_strings_and_nothing_else() -> None:
+    async with sockjs() as stage:
+        await opened(stage)
+        stage.socket.send(BINARY, b'"\n\xff\x00')
+        stage.socket.send(PING, b"x")
+        stage.socket.send(TEXT, "é"[0].encode()[:1], True, False)
+        stage.socket.send(PONG, b"y")
+        stage.socket.send(TEXT, "é".encode()[1:], False, False)
+        stage.socket.send(TEXT, b"", False, True)
+        assert await stage.text(XHR) == 'a["\\"\\n\ufffd\\u0000","é"]\n'.encode()
+
+
+@pytest_twisted.ensureDeferred
+async def test_ws_130_one_poll_at_a_time() -> None:
+    async with sockjs() as stage:
+        await opened(stage)
+        first = await stage.hold()
+        assert await stage.text(XHR) == b'c[2010,"Another connection still open"]\n'
+        stage.socket.send(TEXT, b"a")
+        assert (await first.read_response()).body == b'a["a"]\n'
+
+
+@pytest_twisted.ensureDeferred
+async def test_ws_131_without_a_poll_the_session_ends() -> None:
+    async with sockjs() as stage:
+        await opened(stage)
+        stage.advance(4.8)
+        assert stage.started[0].events == []
+        stage.advance(0.4)
+        await stage.started[0].told("socket lost")
+        assert not stage.sockjs.sessions
+        await opened(stage)
+        assert len(stage.started) == 2
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_poll_that_is_given_up_ends_the_session() -> None:
+    async with sockjs() as stage:
+        await opened(stage)
+        poll = await stage.hold()
+        poll.drop()
+        await stage.started[0].told("socket lost")
+        stage.socket.send(TEXT, b"into the void")
+        await opened(stage)
+        assert len(stage.started) == 2
+
+
+@pytest_twisted.ensureDeferred
+async def test_giving_up_before_it_opens_is_told_to_the_responders_owner() -> None:
+    async with sockjs() as stage:
+        stage.accepting = False
+        poll = await stage.hold()
+        assert await stage.text(XHR) == b'c[2010,"Another connection still open"]\n'
+        poll.drop()
+        await stage.started[0].told("lost")
+        assert stage.started[0].accept() is None
+        assert not stage.sockjs.sessions
+
+
+@pytest_twisted.ensureDeferred
+async def test_ws_134_a_rejection_is_relayed() -> None:
+    async with sockjs() as stage:
+        stage.accepting = False
+        poll = await stage.hold()
+        theirs = [(b"WWW-Authenticate", b"Basic"), (b"Access-Control-Allow-Origin", b"nobody")]
+        stage.started[0].responder.persistent = False
+        stage.started[0].responder.respond(403, b"No Way", theirs, b"sorry")
+        answer = await poll.read_response()
+        assert (answer.status, answer.reason, answer.body) == (403, "No Way", b"sorry")
+        assert headers(answer) == [("WWW-Authenticate", "Basic"), *COMMON]
+        stage.accepting = True
+        await opened(stage)
+
+
+# ---- sends -------------------------------------------------------------------------------------------------
+
+
+@pytest_twisted.ensureDeferred
+async def test_ws_129_messages_to_the_origin() -> None:
+    async with sockjs() as stage:
+        await opened(stage)
+        answer = await stage.ask(SEND, b'["a","b\\u00e9"]')
+        assert (answer.status, headers(answer), answer.body) == (200, [PLAIN, *COMMON], b"ok")
+        assert await stage.text(SEND, b"[]") == b"ok"
+        await stage.started[0].told(b"a", "bé".encode())
+
+
+@pytest.mark.parametrize("body", [b"", b"junk", b'"a"', b'["a",1]', b'{"a":1}', b"d=%5B%5D"])
+@pytest_twisted.ensureDeferred
+async def test_ws_129_anything_else_is_refused(body: bytes) -> None:
+    async with sockjs() as stage:
+        await opened(stage)
+        answer = await stage.ask(SEND, body)
+        assert (answer.status, headers(answer)) == (400, [PLAIN, *COMMON])
+        assert answer.body == b"Payload expected\n"
+        assert not stage.started[0].events
+        assert await stage.text(SEND, b'["fine"]') == b"ok"
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+@pytest_twisted.ensureDeferred
+async def test_ws_129_a_body_has_a_limit(chunked: bool) -> None:
+    async with sockjs() as stage:
+        await opened(stage)
+        message = b"x" * 99_996
+        assert await stage.text(SEND, b'["%b"]' % message) == b"ok"
+        assert stage.started[0].events == [message]
+        body = b'["%bx"]' % message
+        assert len(body) == 100_001
+        client = await stage.house.client()
+        if chunked:
+            client.request(SEND, "Transfer-Encoding: chunked", method="POST")
+            client.send(b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body))
+        else:
+            client.request(SEND, method="POST", body=body)
+        answer = await client.read_response()
+        assert (answer.status, headers(answer)) == (400, [PLAIN, *COMMON])
+        assert answer.body == b"Request too large.\n"
+        assert len(stage.started[0].events) == 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_slow_origin_slows_the_sender() -> None:
+    async with sockjs() as stage:
+        await opened(stage)
+        started = stage.started[0]
+        started.holding_back = True
+        sender = await stage.send(SEND, b'["a","b"]')
+        await started.told(b"a")
+        answer = await stage.ask(SEND, b'["c"]')
+        assert (answer.status, answer.body) == (400, b"Already sending\n")
+        assert not sender.unread
+        stage.socket.resume()
+        await started.told(b"a", b"b")
+        assert (await sender.read_response()).body == b"ok"
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_is_sent_before_it_opens_waits_for_that() -> None:
+    async with sockjs() as stage:
+        stage.accepting = False
+        poll = await stage.hold()
+        sender = await stage.send(SEND, b'["early"]')
+        await stage.house.visit(2)
+        await deferLater(reactor, 0)
+        assert not sender.unread
+        stage.started[0].accept()
+        assert (await poll.read_response()).body == b"o\n"
+        await stage.started[0].told(b"early")
+        assert (await sender.read_response()).body == b"ok"
+
+
+# ---- the end -----------------------------------------------------------------------------------------------
+
+BYE = b'c[4001,"bye"]\n'
+
+
+@pytest_twisted.ensureDeferred
+async def test_ws_132_close_during_a_poll() -> None:
+    async with sockjs() as stage:
+        await opened(stage)
+        poll = await stage.hold()
+        stage.socket.close(4001, b"bye")
+        assert (await poll.read_response()).body == BYE
+        await stage.started[0].told(("closed", 4001, b"bye"), "socket lost")
+        stage.advance(4.7)
+        assert await stage.text(XHR) == BYE
+        assert await stage.text(SEND, b'["a"]') == BYE
+        assert (await stage.get("/sj/s/i/jsonp?c=f")).body == b'/**/f("c[4001,\\"bye\\"]");\n'
+        stage.advance(0.4)
+        await opened(stage)
+
+
+@pytest_twisted.ensureDeferred
+async def test_ws_132_close_between_polls() -> None:
+    async with sockjs() as stage:
+        await opened(stage)
+        stage.socket.send(TEXT, b"last words")
+        stage.socket.close()
+        stage.socket.send(TEXT, b"never")
+        stage.socket.deliver(b"", [quote(b"never")])
+        assert await stage.text(XHR) == b'a["last words"]\n'
+        assert await stage.text(XHR) == b'c[0,"Connection closed"]\n'
+        stage.socket.abort()
+        assert await stage.text(XHR) == b'c[0,"Connection closed"]\n'
+        stage.advance(5.2)
+        await opened(stage)
+
+
+@pytest_twisted.ensureDeferred
+async def test_ws_133_the_origin_drops() -> None:
+    async with sockjs() as stage:
+        await opened(stage)
+        poll = await stage.hold()
+        stage.started[0].holding_back = True
+        sender = await stage.send(SEND, b'["a","b"]')
+        await stage.started[0].told(b"a")
+        stage.socket.abort()
+        answer = await poll.read_response()
+        assert (answer.status, answer.reason, headers(answer)) == (410, "Gone", [PLAIN, *COMMON])
+        assert answer.body == b"Session terminated\n"
+        assert (await sender.read_response()).status == 410
+        await opened(stage)
+        stage.socket.abort()
+        await opened(stage)
+        assert stage.started[0].events == [b"a"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_waits_has_a_limit() -> None:
+    async with sockjs() as stage:
+        await opened(stage)
+        socket = stage.socket
+        socket.send(TEXT, b"x" * 100_000)
+        assert socket.congested
+        socket.deliver(b"", [quote(b"y" * 90_000)])
+        assert stage.sockjs.sessions
+        assert len(await stage.text(XHR)) == 190_009
+        assert not socket.congested
+        await stage.started[0].told("socket drained")
+        for _ in range(3):
+            socket.send(TEXT, b"x" * 100_000)
+        assert not stage.sockjs.sessions
+        await stage.started[0].told("socket drained", "socket lost")
+        await opened(stage)
+
+
+@pytest_twisted.ensureDeferred
+async def test_ws_139_a_message_has_a_limit() -> None:
+    async with sockjs() as stage:
+        await opened(stage)
+        poll = await stage.hold()
+        stage.socket.send(TEXT, b"x" * 150_000, True, False)
+        stage.socket.send(TEXT, b"x" * 50_001, False, False)
+        await poll.closed()
+        await stage.started[0].told("socket lost")
+        assert not stage.sockjs.sessions
+
+
+@pytest_twisted.ensureDeferred
+async def test_sessions_have_a_limit() -> None:
+    async with sockjs(BASE, "client_maxconn=2") as stage:
+        await opened(stage)
+        assert await stage.text("/sj/s/j/xhr") == b"o\n"
+        answer = await stage.ask("/sj/s/k/xhr")
+        assert (answer.status, answer.body) == (503, b"Too many sessions\n")
+        assert len(stage.started) == 2
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_session_belongs_to_its_route() -> None:
+    async with sockjs() as stage:
+        await opened(stage)
+        stage.socket.send(TEXT, b"secret")
+        stage.route = replace(BASE, id="another")
+        await opened(stage)
+        stage.route = BASE
+        assert await stage.text(XHR) == b'a["secret"]\n'
+
+
+# ---- jsonp -------------------------------------------------------------------------------------------------
+
+
+@pytest_twisted.ensureDeferred
+async def test_ws_135_scripts() -> None:
+    async with sockjs() as stage:
+        answer = await stage.get("/sj/s/i/jsonp?c=_jp.a1")
+        assert headers(answer) == [("Content-Type", "application/javascript"), *COMMON]
+        assert answer.body == b'/**/_jp.a1("o");\n'
+        stage.socket.send(TEXT, 'a"\u2028'.encode())
+        answer = await stage.ask("/sj/s/i/jsonp?c=x&callback=f")
+        assert answer.body == b'/**/f("a[\\"a\\\\\\"\\u2028\\"]");\n'
+        assert (await stage.get("/sj/s/i/jsonp?callback=a(b);x")).status == 400
+        answer = await stage.ask("/sj/s/i/jsonp_send", b"d=%5B%22a+b%22%5D")
+        assert (answer.status, headers(answer), answer.body) == (200, [PLAIN, *COMMON], b"ok")
+        assert (await stage.ask("/sj/s/i/jsonp_send?c=f", b"d=%5B%5D")).body == b'/**/f("ok");\n'
+        answer = await stage.ask("/sj/s/i/jsonp_send?c=f", b'["a"]')
+        assert (answer.status, headers(answer)) == (400, [PLAIN, *COMMON])
+        await stage.started[0].told(b"a b")
+        poll = await stage.send("/sj/s/i/jsonp?c=f", None, method="GET")
+        await stage.house.visit(7)
+        stage.advance(25.1)
+        assert (await poll.read_response()).body == b'/**/f("h");\n'
+
+
+@pytest.mark.parametrize("query", ["", "?c=", "?c=a(b);x", "?c=%3Cb%3E", "?callback=a%0a"])
+@pytest_twisted.ensureDeferred
+async def test_ws_135_no_script_without_a_name(query: str) -> None:
+    async with sockjs() as stage:
+        answer = await stage.get(f"/sj/s/i/jsonp{query}")
+        assert (answer.status, headers(answer), answer.body) == (400, [PLAIN, *COMMON], b"Bad Request\n")
+        assert not stage.started
+
+
+# ---- streams -----------------------------------------------------------------------------------------------
+
+
+async def stream(stage: Stage, target: str, method: str) -> RawClient:
+    return await stage.send(target, b"" if method == "POST" else None, method=method)
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "kind", "prelude", "before", "after"),
+    [
+        ("POST", "xhr_streaming", "application/javascript; charset=UTF-8", b"h" * 2048 + b"\n", b"", b"\n"),
+        ("GET", "eventsource", "text/event-stream; charset=UTF-8", b"\r\n", b"data: ", b"\r\n\r\n"),
+    ],
+)
+@pytest_twisted.ensureDeferred
+async def test_a_stream_carries_many_frames(
+    method: str, target: str, kind: str, prelude: bytes, before: bytes, after: bytes
+) -> None:
+    def frames(*texts: bytes) -> bytes:
+        return b"".join(before + text + after for text in texts)
+
+    async with sockjs() as stage:
+        client = await stream(stage, f"/sj/s/i/{target}", method)
+        head = await client.read_head()
+        assert (head.status, head.headers[:4]) == (200, [("Content-Type", kind), *COMMON])
+        body = client.body(head)
+        await body.expect(prelude + frames(b"o"))
+        stage.socket.send(TEXT, b"one\r\n")
+        stage.socket.deliver(b"", [quote(b"two"), quote(b"three")])
+        await body.expect(frames(b'a["one\\r\\n"]', b'a["two","three"]'))
+        stage.advance(25.1)
+        await body.expect(frames(b"h"))
+        stage.advance(25.1)
+        await body.expect(frames(b"h"))
+        second = await stream(stage, f"/sj/s/i/{target}", method)
+        text = (await second.read_response()).body
+        assert text == prelude + frames(b'c[2010,"Another connection still open"]')
+        stage.socket.close(4001, b"bye")
+        await body.expect(frames(b'c[4001,"bye"]'))
+        await body.end()
+        await stage.started[0].told(("closed", 4001, b"bye"), "socket lost")
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_stream_ends_after_a_while_and_the_next_goes_on() -> None:
+    async with sockjs() as stage:
+        client = await stream(stage, "/sj/s/i/xhr_streaming", "POST")
+        await stage.house.visit()
+        for _ in range(3):
+            stage.socket.send(TEXT, b"x" * 50_000)
+        stage.socket.send(TEXT, b"later")
+        body = (await client.read_response()).body
+        assert body.count(b"\n") == 5
+        assert len(body) - 2049 >= 131_072
+        stage.advance(4)
+        client.request("/sj/s/i/xhr_streaming", method="POST", body=b"")
+        body = client.body(await client.read_head())
+        await body.expect(b"h" * 2048 + b'\na["later"]\n')
+        assert await stage.text(SEND, b'["up"]') == b"ok"
+        await stage.started[0].told(b"up")
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_stream_that_is_cut_ends_the_session() -> None:
+    async with sockjs() as stage:
+        client = await stream(stage, "/sj/s/i/xhr_streaming", "POST")
+        await client.read_until(b"o\n")
+        client.drop()
+        await stage.started[0].told("socket lost")
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_origin_drops_within_a_stream() -> None:
+    async with sockjs() as stage:
+        client = await stream(stage, "/sj/s/i/eventsource", "GET")
+        await client.read_until(b"data: o\r\n\r\n\r\n")
+        stage.socket.abort()
+        await client.closed()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_rejection_of_a_stream_is_a_plain_response() -> None:
+    async with sockjs() as stage:
+        stage.accepting = False
+        client = await stream(stage, "/sj/s/i/xhr_streaming", "POST")
+        await stage.house.visit()
+        stage.started[0].responder.respond(403, b"Forbidden", [], b"no")
+        assert (await client.read_response()).status == 403
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_client_that_does_not_read_its_stream_keeps_the_origin_waiting() -> None:
+    async with sockjs() as stage:
+        client = await stage.house.client()
+        client.request("/sj/s/i/eventsource")
+        await client.read_until(b"data: o\r\n\r\n")
+        client.pause()
+        socket, count = stage.socket, 0
+        while not socket.congested:
+            socket.send(TEXT, b"x" * 1000)
+            count += 1
+        assert 225 < count < 240
+        socket.close(4000, b"")
+        client.resume()
+        text = await client.read_until(b"\r\n0\r\n\r\n")
+        client.request("/sj/s/i/eventsource")
+        text += await client.read_until(b"\r\n0\r\n\r\n")
+        assert text.count(b"x" * 1000) == count
+        assert text.count(b'data: c[4000,"Connection closed"]') == 1
+
+
+# ---- what the origin is asked ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("target", "method", "as_path", "path"),
+    [
+        ("/sj/s/i/xhr", "POST", b"", b"/sj"),
+        ("/sj/s/i/jsonp", "GET", b"/ws", b"/ws"),
+        ("/sj/s/i/eventsource", "GET", b"", b"/sj"),
+    ],
+)
+@pytest_twisted.ensureDeferred
+async def test_ws_138_where_the_session_leads(target: str, method: str, as_path: bytes, path: bytes) -> None:
+    async with sockjs(replace(BASE, sockjs_as_path=as_path)) as stage:
+        body = b"x" if method == "POST" else None
+        client = await stage.send(
+            f"{target}?c=f&a=%2f", body, "Content-Type: text/plain", "Cookie: b=c", method=method
+        )
+        await stage.house.wait_for(lambda: bool(stage.started), "a session")
+        started = stage.started[0]
+        assert (started.uri.scheme, started.uri.path, started.uri.query) == ("ws", path, b"c=f&a=%2F")
+        request = started.request
+        assert (request.method, request.websocket, request.has_body) == (b"GET", True, False)
+        assert request.headers == [(b"Host", b"example.com"), (b"Cookie", b"b=c")]
+        assert started.route is stage.route
+        client.drop()
+        await stage.house.settled()
