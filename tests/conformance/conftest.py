@@ -17,11 +17,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--reference", action="store_true", help="run the cases against /usr/bin/pushpin")
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    """Markers of these cases."""
-    config.addinivalue_line("markers", "differs(why): the reference at hand is known to answer differently")
-
-
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skips here and not in the fixture, which would not get over it."""
     if item.config.getoption("--reference", False) and item.get_closest_marker("differs"):

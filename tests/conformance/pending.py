@@ -33,3 +33,6 @@ PROXY_PENDING: dict[int, str] = {
     207: WEBSOCKET,
 }
 """Case number of the proxy specification to the reason."""
+
+SOCKET_PENDING: dict[int, str] = dict.fromkeys(range(1, 146), WEBSOCKET)
+"""Case number of the WebSocket specification to the reason."""

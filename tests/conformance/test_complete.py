@@ -1,44 +1,46 @@
-"""No numbered case is forgotten: each is tested or named in ``pending``, never both."""
+"""No numbered case is forgotten: each has a title, and is tested or named in ``pending``, never both."""
 
 from __future__ import annotations
 
-import importlib
-import re
-from collections.abc import Iterator
-from pathlib import Path
-from types import ModuleType
+import pytest
 
-from tests.conformance.pending import PENDING
+from tests.cases import DOCUMENTS, Document, sections, shown, titles
 
-COVERED = set(range(1, 208))
-"""All cases of the GRIP specification."""
+documents = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.name)
 
 
-def names(module: ModuleType) -> Iterator[str]:
-    """What pytest calls the tests of a module, so far as it shows a number."""
-    for name, value in vars(module).items():
-        if name.startswith("test_"):
-            yield name
-            for mark in getattr(value, "pytestmark", ()):
-                if mark.name == "parametrize":
-                    yield from (str(getattr(parameter, "id", "")) for parameter in mark.args[1])
+def listed(what: str, numbers: set[int]) -> str:
+    """A complaint about some cases; empty when there are none."""
+    return f"{what}: {', '.join(map(str, sorted(numbers)))}" if numbers else ""
 
 
-def tested() -> set[int]:
-    """The case numbers in names of tests and in the ids of their parameters."""
-    found: set[int] = set()
-    for path in Path(__file__).parent.glob("test_grip_*.py"):
-        module = importlib.import_module(f"{__package__}.{path.stem}")
-        for name in names(module):
-            number = re.match(r"(?:test_)?grip[_-](\d{3})", name)
-            if number:
-                found.add(int(number[1]))
-    return found
+@documents
+def test_every_case_is_tested_or_pending(document: Document) -> None:
+    tested, pending = set(shown(document)), set(document.pending)
+    assert listed("neither tested nor in pending.py", set(document.every) - tested - pending) == ""
 
 
-def test_every_case_is_tested_or_pending() -> None:
-    assert COVERED - tested() == set(PENDING) & COVERED
+@documents
+def test_no_case_is_tested_and_pending(document: Document) -> None:
+    tested, pending = set(shown(document)), set(document.pending)
+    assert listed("tested, but still in pending.py", tested & pending) == ""
 
 
-def test_every_pending_case_has_a_reason() -> None:
-    assert all(PENDING.values())
+@documents
+def test_no_case_is_made_up(document: Document) -> None:
+    found = set(shown(document)) | set(document.pending)
+    assert listed("no such case", found - set(document.every)) == ""
+
+
+@documents
+def test_every_pending_case_has_a_reason(document: Document) -> None:
+    assert all(document.pending.values())
+
+
+@documents
+def test_every_case_has_a_title(document: Document) -> None:
+    assert list(titles(document)) == list(document.every)
+
+
+def test_every_title_belongs_to_a_document() -> None:
+    assert {section.document for section in sections()} == {document.name for document in DOCUMENTS}
