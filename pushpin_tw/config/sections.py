@@ -201,6 +201,12 @@ class Tw:
     """Deliveries in one turn of the reactor."""
     max_open_requests: int = _key(kinds.integer(-1), -1)
     """Requests that one target is asked at the same time; below 1: unlimited."""
+    websocket_lenient: bool = _key(kinds.flag, False)
+    """Accept what the original accepts in WebSocket frames though RFC 6455 forbids it."""
+    socket_queue: int = _key(kinds.integer(1), 4_000_000)
+    """Bytes that may wait for a WebSocket client that does not read."""
+    close_timeout: float = _key(kinds.seconds, 120.0)
+    """For the peer of a WebSocket to answer CLOSE."""
 
 
 _ROOMS = ("connmgr", "condure")
