@@ -1,0 +1,18 @@
+// Talks to a SockJS service through one transport and prints, as a line of JSON each, what happens.
+//
+// node sockjs.js URL TRANSPORT MESSAGE...: sends the messages as soon as the session is open.
+
+"use strict";
+
+const SockJS = require("sockjs-client");
+
+const [url, transport, ...messages] = process.argv.slice(2);
+const socket = new SockJS(url, null, { transports: [transport], timeout: 10000 });
+const say = (...event) => console.log(JSON.stringify(event));
+
+socket.onopen = () => {
+  say("open", socket.transport);
+  messages.forEach((message) => socket.send(message));
+};
+socket.onmessage = (event) => say("message", event.data);
+socket.onclose = (event) => say("close", event.code, event.reason);
