@@ -97,10 +97,11 @@ class IResponder(Interface):
         finish()."""
 
     def switch(reason, headers, extensions):  # type: ignore[no-untyped-def]
-        """Answer a valid WebSocket handshake with 101 and return the client's end, an ``IClientSocket``, which
-        waits for its owner; this responder is over.  ``headers`` are without those of RFC 6455; ``extensions``
-        (bytes) stand in ``Sec-WebSocket-Extensions`` beside what the edge itself agrees to.  None when the
-        client has gone."""
+        """Answer a valid WebSocket handshake with 101 and return the client's end, an ``IClientSocket``,
+        which waits for its owner; this responder is over.  None when the client has gone.
+
+        ``headers`` are without those of RFC 6455; ``extensions`` (bytes) stand in
+        ``Sec-WebSocket-Extensions`` beside what the edge itself agrees to."""
 
     def abort():  # type: ignore[no-untyped-def]
         """Close the connection at once, without a proper end."""
@@ -207,7 +208,7 @@ class IHold(Interface):
         """Ready bytes, never none: ``data`` is what ``parts``, the items one by one, are when joined."""
 
     def act(action, item):  # type: ignore[no-untyped-def]
-        """An item without bytes: 'hint', 'close' or 'refresh'; ``item`` says more, if there is more to say."""
+        """An item without bytes: 'hint', 'close' or 'refresh'; ``item`` may say more."""
 
     def unfit(wanted):  # type: ignore[no-untyped-def]
         """An item that is only for holds with the content filters ``wanted``, of which this one has none."""
@@ -331,7 +332,7 @@ class IStatsSink(Interface):
         """A hold asked the origin again (``method`` is bytes, ``uri`` str) and got so many bytes."""
 
     def subscribed(mode, channel):  # type: ignore[no-untyped-def]
-        """The first hold of a mode ('response', 'stream') joined a channel."""
+        """The first hold of a mode ('response', 'stream', 'ws') joined a channel."""
 
     def unsubscribed(mode, channel):  # type: ignore[no-untyped-def]
         """The last one left (after lingering)."""

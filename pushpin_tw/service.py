@@ -7,6 +7,7 @@ the doors through which requests and items come in.
 
 from __future__ import annotations
 
+import os
 import random as random_module
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -256,7 +257,7 @@ def _make_gateway(service: PushpinService, services: Services, routes: Sequence[
         upstream_key=_upstream_key(services),
     )
     rewriter = Rewriter(config.proxy)
-    gateway = Gateway(settings, rewriter, origins, services.clock, services.stats)
+    gateway = Gateway(settings, rewriter, origins, services.clock, os.urandom, services.stats)
     filters = Filters(message_filters())
     links = services.shared(
         "proxy.links",

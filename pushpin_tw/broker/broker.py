@@ -21,7 +21,7 @@ from pushpin_tw.grip.item import Item
 from pushpin_tw.interfaces import IBroker
 from pushpin_tw.wheel import Wheel
 
-MODES = {"http-response": "response", "http-stream": "stream"}
+MODES = {"http-response": "response", "http-stream": "stream", "ws-message": "ws"}
 
 
 @implementer(IBroker)

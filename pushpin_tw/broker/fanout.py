@@ -13,7 +13,7 @@ from typing import Any
 
 from pushpin_tw.broker.channels import Group
 from pushpin_tw.broker.limiter import Pace
-from pushpin_tw.broker.parcel import STREAM, Parcel
+from pushpin_tw.broker.parcel import RESPONSE, Parcel
 
 MAX_JOINED = 65536
 """Bytes up to which items are joined: what one send takes without waiting."""
@@ -129,13 +129,13 @@ class Fanout:
             or batch.run != self._run
             or batch.targets is not group.snapshot()
             or group.tailored
-            or group.kind != STREAM
+            or group.kind == RESPONSE
         ):
             return False
-        content = parcel.item.http_stream.content if parcel.item.http_stream else b""
-        if batch.size + len(content) > MAX_JOINED:
+        size = parcel.size(group.kind)
+        if batch.size + size > MAX_JOINED:
             return False
-        batch.size += len(content)
+        batch.size += size
         batch.parcels.append(parcel)
         return True
 
@@ -146,8 +146,8 @@ class Fanout:
             self._trim(batch, bucket)
             if not batch.targets:
                 return
-        if group.kind == STREAM and parcel.item.http_stream is not None and action == "send":
-            batch.size = len(parcel.item.http_stream.content)
+        if group.kind != RESPONSE and action == "send":
+            batch.size = parcel.size(group.kind)
         group.pending = batch
         bucket.waiting += len(batch.targets)
         bucket.batches.append(batch)

@@ -101,7 +101,15 @@ class FlushDelayed:
 
 
 Control = (
-    Subscribe | Unsubscribe | Detach | Session | SetMeta | KeepAlive | NoKeepAlive | SendDelayed | FlushDelayed
+    Subscribe
+    | Unsubscribe
+    | Detach
+    | Session
+    | SetMeta
+    | KeepAlive
+    | NoKeepAlive
+    | SendDelayed
+    | FlushDelayed
 )
 
 

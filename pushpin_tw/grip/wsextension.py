@@ -27,8 +27,8 @@ class GripExtension:
 
 
 def read_extension(values: Sequence[bytes]) -> GripExtension | None:
-    """Find the extension in all values of ``Sec-WebSocket-Extensions``; None when the origin does not want it,
-    or has asked for it in a way that means nothing."""
+    """Find the extension in all values of ``Sec-WebSocket-Extensions``; None when the origin does not want
+    it, or has asked for it in a way that means nothing."""
     for element in split_elements(values):
         name, _, rest = element.partition(b";")
         if name.strip() == _NAME:
@@ -38,7 +38,7 @@ def read_extension(values: Sequence[bytes]) -> GripExtension | None:
             prefix: bytes | None = DEFAULT_PREFIX
             for key, value in params:
                 if key == _PREFIX:
-                    # Bare or with empty quotes it is an empty prefix; with nothing at all behind "=" it is none.
+                    # Bare or with empty quotes it is empty; with nothing at all behind "=" it is none.
                     prefix = b"" if value is None else value or None
             return None if prefix is None else GripExtension(prefix, element)
     return None

@@ -6,8 +6,10 @@ moment; an exchange that has started keeps the route it was given.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
+from uuid import UUID
 
 from zope.interface import implementer
 
@@ -19,6 +21,7 @@ from pushpin_tw.proxy.dressed import dress
 from pushpin_tw.proxy.exchange import Exchange
 from pushpin_tw.proxy.givenbody import GivenBody
 from pushpin_tw.proxy.held import Acceptor, Retry
+from pushpin_tw.proxy.opening import Opening
 from pushpin_tw.proxy.sharing import Sharing
 from pushpin_tw.routing.crossorigin import Dress, read_cors
 from pushpin_tw.routing.jsonp import unwrap
@@ -30,6 +33,7 @@ from pushpin_tw.wheel import WheelClock
 from pushpin_tw.wire.gripsig import Key, verify
 from pushpin_tw.wire.headers import get
 from pushpin_tw.wire.message import OriginRequest, Request, RequestLine
+from pushpin_tw.wire.websocket import check_handshake
 
 _EVENTS = b"application/websocket-events"
 _NO_ROUTE = Route(Condition(), ())
@@ -53,10 +57,16 @@ class Gateway:
     """The proxy's front door."""
 
     def __init__(
-        self, settings: GatewaySettings, rewriter: Rewriter, origins: Any, clock: WheelClock, stats: Any
+        self,
+        settings: GatewaySettings,
+        rewriter: Rewriter,
+        origins: Any,
+        clock: WheelClock,
+        entropy: Callable[[int], bytes],
+        stats: Any,
     ) -> None:
         """``origins.origin(target)`` gives the IOrigin of a target; ``clock`` tells the time for
-        signatures."""
+        signatures; ``entropy(n)`` makes ``n`` bytes that nobody can guess."""
         self.table = RouteTable([])
         self.origins = origins
         self.stats = stats
@@ -64,8 +74,10 @@ class Gateway:
         self._settings = settings
         self._rewriter = rewriter
         self._clock = clock
-        self._said: set[str] = set()
+        self._entropy = entropy
         self.acceptor: Acceptor
+        self.sockjs: Any
+        """Who takes requests of routes with ``sockjs``."""
         self.sharing: Sharing | None = None
         """Who lets equal requests share an exchange; None when each is asked for itself."""
 
@@ -76,12 +88,15 @@ class Gateway:
         except HttpError as error:
             self._early(body, responder, error.status, error.text)
             return
-        if request.websocket and not _valid_handshake(request):
+        if request.websocket and not check_handshake(request):
             self._early(body, responder, 400, answers.NOT_WEBSOCKET)
             return
         route = self._route(request, uri)
-        if route is not None and (request.websocket or _for_sockjs(route, uri)):
-            self._unavailable(request, body, responder, uri)
+        if route is not None and _for_sockjs(route, uri):
+            self.sockjs.handle(request, uri, route, body, responder, self.open_socket)
+            return
+        if route is not None and request.websocket:
+            self.open_socket(request, uri, route, responder)
             return
         if (self._settings.auto_cross_origin or (route is not None and route.aco)) and not request.websocket:
             dressed = self._dress(request, uri, route, body, responder)
@@ -94,9 +109,15 @@ class Gateway:
             self._refuse(request, body, responder, 502, answers.NO_ROUTE, uri)
         else:
             exchange = Exchange(self, request, uri, route, body, responder)
-            if self._settings.upstream_key is not None:
-                exchange.trusted = self._vouched(request, self._settings.upstream_key)
+            exchange.trusted = self._vouched(request)
             exchange.start()
+
+    def open_socket(self, request: Request, uri: Uri, route: Route, responder: Any) -> None:
+        """Ask for a WebSocket on behalf of ``responder``, which is answered or switched."""
+        name = str(UUID(bytes=self._entropy(16), version=4)).encode()
+        opening = Opening(self, request, uri, route, responder, name)
+        opening.trusted = self._vouched(request)
+        opening.start()
 
     def _dress(
         self, request: Request, uri: Uri, route: Route | None, body: Any, responder: Any
@@ -117,10 +138,11 @@ class Gateway:
                 body = GivenBody(plain.body)
         return request, uri, body, dress(responder, clothes)
 
-    def _vouched(self, request: Request, key: Key) -> bool:
+    def _vouched(self, request: Request) -> bool:
         """Whether a GRIP proxy that shares the key has signed ``request`` (proxy 5)."""
-        token = get(request.headers, b"grip-sig")
-        return token is not None and verify(key, token, self._clock.seconds())
+        key = self._settings.upstream_key
+        token = None if key is None else get(request.headers, b"grip-sig")
+        return key is not None and token is not None and verify(key, token, self._clock.seconds())
 
     def _route(self, request: Request, uri: Uri) -> Route | None:
         if self._settings.accept_pushpin_route:
@@ -158,14 +180,6 @@ class Gateway:
             self.stats.request_finished(line)
         answers.answer(responder, status, text, websocket=request.websocket)
 
-    def _unavailable(self, request: Request, body: Any, responder: Any, uri: Uri) -> None:
-        """A transport that this version does not speak yet: say so where operators look."""
-        what = "WebSocket" if request.websocket else "SockJS"
-        if what not in self._said:
-            self._said.add(what)
-            self.stats.note("warn", f"{what} clients are not served by this version: answered with 502")
-        self._refuse(request, body, responder, 502, answers.ORIGIN_FAILED, uri)
-
     # ---- for exchanges -------------------------------------------------------------------------------------
 
     def rewrite(self, exchange: Exchange, target: Target, length: int | None) -> OriginRequest:
@@ -184,7 +198,17 @@ class Gateway:
             request, exchange.uri, exchange.route, target, now, length, exchange.last_ids, exchange.trusted
         )
 
-    def log(self, exchange: Exchange, outcome: str, status: int, size: int) -> None:
+    def rewrite_handshake(self, opening: Opening, target: Target) -> OriginRequest:
+        """The handshake as ``target`` shall see it.
+
+        :raises OriginError: as ``rewrite``.
+        """
+        now = int(self._clock.seconds())
+        return self._rewriter.handshake(
+            opening.request, opening.uri, opening.route, target, now, opening.trusted
+        )
+
+    def log(self, exchange: Exchange | Opening, outcome: str, status: int, size: int) -> None:
         """One line for a finished or held request (proxy 8.11), if its route or else the service wants it."""
         level = exchange.route.log_level
         if not self.stats.wants_requests if level is None else level < INFO:
@@ -192,6 +216,7 @@ class Gateway:
         line = _line(exchange.request, exchange.uri, outcome, status, size)
         if exchange.target is not None:
             line.target = exchange.target.label
+            line.over_http = isinstance(exchange, Opening) and exchange.target.over_http
         if exchange.route.explicit_id:
             line.route = exchange.route.id
         line.threshold = level
@@ -215,16 +240,6 @@ class Gateway:
             self._refuse(request, None, responder, 502, answers.NO_ROUTE, uri, retry=True)
             return
         Exchange(self, request, uri, route, None, responder).resume_with(retry.body, retry.last_ids)
-
-
-def _valid_handshake(request: Request) -> bool:
-    """Proxy 8.1: GET, version 13, a key, no body."""
-    return (
-        request.method == b"GET"
-        and not request.has_body
-        and get(request.headers, b"sec-websocket-version") == b"13"
-        and bool(get(request.headers, b"sec-websocket-key"))
-    )
 
 
 def _for_sockjs(route: Route, uri: Uri) -> bool:

@@ -24,6 +24,7 @@ from pushpin_tw.proxy.gateway import Gateway, GatewaySettings
 from pushpin_tw.proxy.held import Acceptor
 from pushpin_tw.proxy.refetch import Refetch
 from pushpin_tw.routing.rewrite import Rewriter
+from pushpin_tw.sockets import IClientSocket, IOriginSocket
 from pushpin_tw.testing.services import RecordedStats
 from pushpin_tw.wheel import Wheel
 from pushpin_tw.wire.headers import Header
@@ -56,6 +57,55 @@ class Script:
         return lines
 
 
+KINDS = {1: "text", 2: "binary", 9: "ping", 10: "pong"}
+
+
+@implementer(IClientSocket, IOriginSocket)
+class Socket:
+    """Either end of a WebSocket."""
+
+    form = False
+
+    def __init__(self, script: Script, who: str) -> None:
+        self.script = script
+        self.who = who
+        self.congested = False
+        self.owner: Any = None
+        self.broken: set[str] = set()
+
+    def _say(self, what: str) -> None:
+        if what.split()[0] in self.broken:
+            raise Broken(what)
+        self.script.say(self.who, what)
+
+    def own(self, owner: Any) -> None:
+        self.owner = owner
+
+    def send(self, kind: int, data: bytes, first: bool = True, last: bool = True) -> None:
+        marks = ("" if first else "...") + data.decode("latin-1") + ("" if last else "...")
+        self._say(f"{KINDS[kind]} {marks}".rstrip(" "))
+
+    def deliver(self, data: bytes, parts: Sequence[bytes]) -> None:
+        assert data == b"".join(parts)
+        self._say(f"deliver {data.decode('latin-1')}")
+
+    def close(self, code: int | None = None, reason: bytes = b"") -> None:
+        self._say(f"close {code} {reason.decode()}".rstrip())
+
+    def abort(self) -> None:
+        self._say("abort")
+        self.owner = None
+
+    def pause(self) -> None:
+        self._say("pause")
+
+    def resume(self) -> None:
+        self._say("resume")
+
+    def refresh(self) -> None:
+        self._say("refresh")
+
+
 @implementer(IResponder)
 class Client:
     """A responder: bytes wait for a flush, an end is final, and what is broken raises."""
@@ -76,6 +126,7 @@ class Client:
         self.broken = broken
         self.headers: list[Header] = []
         self._pieces: list[str | bytes] = []
+        self.socket: Socket
         verifyObject(IResponder, self)
 
     def _check(self, method: str) -> None:
@@ -128,6 +179,16 @@ class Client:
         self.headers = list(headers)
         self.script.say("client", f"{status} {reason.decode()} | ".encode() + body)
         self._die()
+
+    def switch(self, reason: bytes, headers: Sequence[Header], extensions: bytes) -> Socket:
+        self._check("switch")
+        assert not self.started
+        self.started = True
+        self.headers = list(headers)
+        self.script.say("client", f"101 {reason.decode()} | ".encode() + extensions)
+        self._die()
+        self.socket = Socket(self.script, "client")
+        return self.socket
 
     def deliver(self, data: bytes) -> None:
         self._check("deliver")
@@ -283,6 +344,7 @@ class Backend:
         self.script = script
         self.name = name
         self.calls: list[Call] = []
+        self.wishes: list[Wish] = []
         self.within: Callable[[Call], object] = lambda call: None
         """What happens within ``fetch``."""
         verifyObject(IOrigin, self)
@@ -296,10 +358,42 @@ class Backend:
         self.within(call)
         return call
 
+    def connect(self, handshake: Any, sink: Any) -> Wish:
+        wish = Wish(self.script, self.name, handshake, sink)
+        self.wishes.append(wish)
+        return wish
+
     @property
     def call(self) -> Call:
         """The latest."""
         return self.calls[-1]
+
+
+class Wish:
+    """A WebSocket that an origin is asked for."""
+
+    def __init__(self, script: Script, name: str, handshake: Any, sink: Any) -> None:
+        self.script = script
+        self.name = name
+        self.handshake = handshake
+        self.sink = sink
+        request: OriginRequest = handshake.prepare()
+        self.headers = request.headers
+        script.say(name, f"{request.method.decode()} {request.target.decode()} socket")
+
+    def cancel(self) -> None:
+        self.script.say(self.name, "cancel")
+
+    def agrees(self, *headers: tuple[str, str], reason: str = "Yes") -> Socket:
+        """The origin's end; the client has its own then."""
+        pairs = [(name.encode(), value.encode()) for name, value in headers]
+        socket = Socket(self.script, self.name)
+        self.sink.opened(Response(101, reason.encode(), pairs), socket)
+        return socket
+
+    def refuses(self, status: int, *headers: tuple[str, str], body: bytes = b"") -> None:
+        pairs = [(name.encode(), value.encode()) for name, value in headers]
+        self.sink.refused(Response(status, b"No", pairs, len(body)), body)
 
 
 class Scene:
@@ -314,7 +408,8 @@ class Scene:
         self.fanout = Fanout(Pace(-1, 500), self.clock.callLater, self.stats)
         self.broker = Broker(self.fanout, self.wheel, self.stats, 60)
         rewriter = Rewriter(section or Section())
-        self.gateway = Gateway(GatewaySettings(**settings), rewriter, self, self.clock, self.stats)
+        entropy = random.Random(2).randbytes
+        self.gateway = Gateway(GatewaySettings(**settings), rewriter, self, self.clock, entropy, self.stats)
         filters = Filters([])
         self.room = HoldRoom(
             self.broker,
@@ -373,6 +468,18 @@ class Scene:
         self.gateway.handle_request(request, self.upload, self.client)
         return self.client
 
+    def wishes(self, target: str = "/", *headers: str, agree: str = "grip") -> tuple[Socket, Socket]:
+        """A client's WebSocket that ``a:1`` agrees to: both ends, the client's first."""
+        wish = self.wish(target, *headers)
+        origin = wish.agrees(*([("Sec-WebSocket-Extensions", agree)] if agree else []))
+        return self.client.socket, origin
+
+    def wish(self, target: str = "/", *headers: str) -> Wish:
+        """What ``a:1`` is asked by a client who wants a WebSocket."""
+        keys = ("Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: x")
+        self.asks(target, *keys, *headers)
+        return self["a:1"].wishes[-1]
+
     def posts(self, length: int | None, *headers: str, waiting: bytes = b"") -> Upload:
         """A POST whose body is about to come; ``length`` None: in chunks."""
         framing = "Transfer-Encoding: chunked" if length is None else f"Content-Length: {length}"
@@ -380,14 +487,18 @@ class Scene:
         assert self.upload is not None
         return self.upload
 
-    def publishes(self, channel: str = "c", **formats: Any) -> None:
-        """An item; ``response`` and ``stream`` are its formats, a string stands for a body or content."""
-        names = {"response": ("http-response", "body"), "stream": ("http-stream", "content")}
+    def publishes(self, channel: str = "c", meta: dict[str, str] | None = None, **formats: Any) -> None:
+        """An item; ``response``, ``stream`` and ``message`` are its formats; a string is content."""
+        names = {
+            "response": ("http-response", "body"),
+            "stream": ("http-stream", "content"),
+            "message": ("ws-message", "content"),
+        }
         spelled = {}
         for key, value in formats.items():
             name, part = names[key]
             spelled[name] = {part: value} if isinstance(value, str) else value
-        self.broker.accept([parse_item({"channel": channel, "formats": spelled})])
+        self.broker.accept([parse_item({"channel": channel, "formats": spelled, "meta": meta or {}})])
         self.clock.advance(0.01)
 
     def said(self) -> list[str]:
