@@ -22,6 +22,7 @@ from pushpin_tw.broker.fanout import Fanout
 from pushpin_tw.broker.limiter import Pace
 from pushpin_tw.config import Config
 from pushpin_tw.edge.listener import ClientListeners
+from pushpin_tw.edge.sockjs import SockJs
 from pushpin_tw.extensions import IMessageFilter, IPublishSource, IServices, ITargetType
 from pushpin_tw.grip.filters import Filters
 from pushpin_tw.hold.base import HoldRoom
@@ -258,6 +259,7 @@ def _make_gateway(service: PushpinService, services: Services, routes: Sequence[
     )
     rewriter = Rewriter(config.proxy)
     gateway = Gateway(settings, rewriter, origins, services.clock, os.urandom, services.stats)
+    gateway.sockjs = services.shared("edge.sockjs", lambda: SockJs(services))
     filters = Filters(message_filters())
     links = services.shared(
         "proxy.links",
