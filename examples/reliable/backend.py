@@ -14,8 +14,6 @@ from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
-PAGE = 100  # items in one answer
-
 
 class Store:
     """Items, numbered 1, 2, 3... in each channel. Whatever was stored survives a restart."""
@@ -36,11 +34,11 @@ class Store:
             [(number,)] = db.execute(f"INSERT INTO items {new} RETURNING id", (channel, text)).fetchall()
         return number
 
-    def after(self, channel, last):
-        """The items that come after the one with the id ``last``, as (id, text); one page of them."""
+    def after(self, channel, last, limit):
+        """The items that come after the one with the id ``last``, as (id, text); the first of them."""
         query = "SELECT id, text FROM items WHERE channel = ? AND id > ? ORDER BY id LIMIT ?"
         with closing(self.connect()) as db:
-            return db.execute(query, (channel, last, PAGE)).fetchall()
+            return db.execute(query, (channel, last, limit)).fetchall()
 
 
 def events(items):
@@ -75,6 +73,7 @@ class Backend(BaseHTTPRequestHandler):
     wbufsize = -1  # head and body leave together
     store = None
     control = ""  # where the proxy takes items
+    page = 100  # items in one answer
     patience = 120  # seconds after which a client that heard nothing asks again
 
     def do_GET(self):
@@ -84,7 +83,7 @@ class Backend(BaseHTTPRequestHandler):
         except ValueError:
             self.answer(400, "ids are numbers\n")
             return
-        items = self.store.after(channel, last) if channel else []
+        items = self.store.after(channel, last, self.page) if channel else []
         if channel and kind == "stream":
             self.stream(channel, items, items[-1][0] if items else last)
         elif channel and kind == "poll":
@@ -108,25 +107,27 @@ class Backend(BaseHTTPRequestHandler):
         return match.groups() if match else ("", "")
 
     def last_id(self, channel):
-        """The last item that the client has: the proxy knows best, then the browser, then the address."""
-        for told in self.headers.get_all("Grip-Last", []):
-            name, _, last = told.partition("; last-id=")
+        """The last item that the client has, as far as anybody knows: the proxy and browsers say how far
+        items have brought it, the address how far pages have."""
+        told = parse_qs(urlsplit(self.path).query).get("after", [])
+        told += self.headers.get_all("Last-Event-ID", [])
+        for position in self.headers.get_all("Grip-Last", []):
+            name, _, last = position.partition("; last-id=")
             if name == channel:
                 self.log_message("recovering what follows %s", last)
-                return int(last)
-        query = parse_qs(urlsplit(self.path).query)
-        return int(self.headers.get("Last-Event-ID") or query.get("after", ["0"])[0])
+                told.append(last)
+        return max(map(int, told), default=0)
 
     def stream(self, channel, items, last):
-        headers = {
-            "Content-Type": "text/event-stream",
-            "Cache-Control": "no-cache",
-            "Grip-Link": f"</stream/{channel}?after={last}>; rel=next; timeout={self.patience}",
-        }
-        if len(items) < PAGE:  # else the proxy fetches the next page at once
+        headers = {"Content-Type": "text/event-stream", "Cache-Control": "no-cache"}
+        link = f"/stream/{channel}"
+        if len(items) < self.page:
             headers["Grip-Hold"] = "stream"
             headers["Grip-Channel"] = f"{channel}; prev-id={last}"
             headers["Grip-Keep-Alive"] = r":\n\n; format=cstring; timeout=30"
+        else:  # without a hold, the proxy fetches the next page at once
+            link += f"?after={last}"
+        headers["Grip-Link"] = f"<{link}>; rel=next; timeout={self.patience}"
         self.answer(200, events(items), headers)
 
     def poll(self, channel, items, last):
@@ -163,11 +164,12 @@ def main():
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument("--store", default="items.db")
     parser.add_argument("--control", default="http://localhost:5561/publish")
+    parser.add_argument("--page", type=int, default=Backend.page)
     parser.add_argument("--patience", type=int, default=Backend.patience)
     options = parser.parse_args()
     Backend.store = Store(options.store)
     Backend.control = options.control
-    Backend.patience = options.patience
+    Backend.page, Backend.patience = options.page, options.patience
     Server(("127.0.0.1", options.port), Backend).serve_forever()
 
 

@@ -136,6 +136,24 @@ async def test_grip_124_a_gap_is_filled(stage: Stage) -> None:
     await body.expect(b"five")
 
 
+@pytest.mark.parametrize("listed", [[], ["Grip-Channel: c; prev-id=4"], ["Grip-Channel: c"]])
+@case
+async def test_pages_without_a_hold_leave_the_position(stage: Stage, listed: list[str]) -> None:
+    """Grip 10.1: only the next hold says what is subscribed, and where; until then ``Grip-Last`` is old."""
+    stage.origin.on("/n", reply("Grip-Link: </page>; rel=next", *listed, body=b"three four "))
+    stage.origin.on("/page", streams(channel="c; prev-id=6", body=b"five six "))
+    await stage.start(streams(channel="c; prev-id=1"))
+    _, _, body = await stage.stream()
+    await stage.proxy.publish_all([piece("two ", "2", "1"), piece("no", "4", "3", no_seq=True)])
+    await stage.proxy.time_until(lambda: stage.origin.asked_for("/n"), 0.2 + SLACK)
+    await body.expect(b"two three four five six ")
+    asked = [stage.origin.asked_for(target)[0] for target in ("/n", "/page")]
+    assert [one.all("Grip-Last") for one in asked] == [["c; last-id=2"]] * 2
+    await stage.proxy.held("c")
+    await stage.proxy.publish_all([piece("seven", "7", "6")])
+    await body.expect(b"seven")
+
+
 @case
 async def test_grip_125_what_the_link_brought_is_not_repeated(stage: Stage) -> None:
     stage.origin.on("/n", withheld)

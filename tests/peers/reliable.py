@@ -33,17 +33,17 @@ example = _load()
 class ReliableBackend:
     """The store outlives the process."""
 
-    def __init__(self, directory: Path, patience: int) -> None:
+    def __init__(self, directory: Path, *options: str) -> None:
         self.port = free_port()
         self.store = example.Store(directory / "items.db")
         self._log = directory / "backend.log"
-        self._patience = patience
+        self._options = options
         self._process: subprocess.Popen[bytes] | None = None
 
     async def start(self) -> None:
         """Returns when it listens."""
         words = [sys.executable, str(PROGRAM), "--port", str(self.port)]
-        words += ["--store", self.store.path, "--patience", str(self._patience)]
+        words += ["--store", str(self.store.path), *self._options]
         environment = {name: value for name, value in os.environ.items() if name not in MEASURED}
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(words, stderr=log, env=environment)

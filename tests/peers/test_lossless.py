@@ -125,7 +125,7 @@ def judge(trouble: Trouble, everybody: Crowd, backend: ReliableBackend) -> None:
 @pytest_twisted.ensureDeferred
 async def test_every_client_gets_every_item_once_and_in_order(seed: int, tmp_path: Path) -> None:
     random = Random(seed)
-    backend = ReliableBackend(tmp_path, patience=15)
+    backend = ReliableBackend(tmp_path, "--patience=15", "--page=2")
     await backend.start()
     try:
         with pushpin(tmp_path, f"* 127.0.0.1:{backend.port}", extra=HANDLER) as service:
