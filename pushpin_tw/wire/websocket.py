@@ -93,7 +93,12 @@ def _extension(value: bytes, at: int) -> tuple[Extension, int]:
     name, at = _name(value, at)
     params: Params = []
     while value[at : at + 1] == b";":
-        key, at = _name(value, at + 1)
+        at += 1
+        while value[at : at + 1] in (b" ", b"\t"):
+            at += 1
+        if value[at : at + 1] in (b"", b",", b";"):
+            continue  # "grip;" has no parameter
+        key, at = _name(value, at)
         content = None
         if value[at : at + 1] == b"=":
             match = _VALUE.match(value, at + 1)
