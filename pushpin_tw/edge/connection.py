@@ -30,11 +30,15 @@ class Stage(Protocol):
     def lost(self, connection: ClientConnection) -> None:
         """The connection is gone."""
 
-    def answered(self, connection: ClientConnection, persist: bool, unread: bool) -> None:
-        """A response is complete; ``unread``: the request's body is not."""
-
     def failure(self) -> None:
         """Within an ``except`` block: log the bug."""
+
+
+class RequestStage(Stage, Protocol):
+    """One that takes requests."""
+
+    def answered(self, connection: ClientConnection, persist: bool, unread: bool) -> None:
+        """A response is complete; ``unread``: the request's body is not."""
 
 
 @implementer(IProtocol, IHalfCloseableProtocol, IPushProducer)
@@ -66,7 +70,7 @@ class ClientConnection:
         self.buffer = b""
         """What was read and is not understood yet."""
         self.talk: Any = None
-        """The request that is being answered (the stage's own)."""
+        """The request that is being answered (the stage's own), or the WebSocket it has become."""
         self.starting = False
         """The stage is starting requests from the buffer, further up the stack."""
         self.since = 0.0

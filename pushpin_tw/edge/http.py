@@ -13,6 +13,7 @@ from pushpin_tw.edge.body import RequestBody
 from pushpin_tw.edge.connection import ClientConnection
 from pushpin_tw.edge.responder import Responder, refusal
 from pushpin_tw.edge.watch import Watch
+from pushpin_tw.edge.websocket import HandshakeResponder, SocketRoom
 from pushpin_tw.errors import HttpError
 from pushpin_tw.wire.http1 import check_partial_request, head_end, parse_request
 from pushpin_tw.wire.message import Request
@@ -23,11 +24,14 @@ _EMPTY_LINES = re.compile(rb"(?:\r?\n)+")
 class HttpStage:
     """What the bytes of a connection mean while it speaks HTTP."""
 
-    __slots__ = ("_gateway", "_limit", "_secure", "_stats", "_watch")
+    __slots__ = ("_gateway", "_limit", "_secure", "_sockets", "_stats", "_watch")
 
-    def __init__(self, gateway: Any, stats: Any, watch: Watch, limit: int, secure: bool) -> None:
+    def __init__(
+        self, gateway: Any, stats: Any, watch: Watch, sockets: SocketRoom, limit: int, secure: bool
+    ) -> None:
         """``limit``: bytes of a request head (``client_buffer_size``).  ``secure``: behind TLS."""
         self._gateway = gateway
+        self._sockets = sockets
         self._stats = stats
         self._watch = watch
         self._limit = limit
@@ -145,7 +149,12 @@ class HttpStage:
         connection.since = self._watch.seconds()
         request.secure = self._secure
         request.peer = connection.peer
-        talk = connection.talk = Responder(connection, request)
+        talk: Responder
+        if request.websocket:
+            talk = HandshakeResponder(connection, request, self._sockets)
+        else:
+            talk = Responder(connection, request)
+        connection.talk = talk
         body = None
         if request.has_body:
             body = RequestBody(connection, request, talk, self._limit)

@@ -20,6 +20,7 @@ from pushpin_tw.edge.connection import ClientConnection, TlsClientConnection
 from pushpin_tw.edge.http import HttpStage
 from pushpin_tw.edge.transport import EagerPort, EagerUnixPort
 from pushpin_tw.edge.watch import Watch
+from pushpin_tw.edge.websocket import SocketRoom
 from pushpin_tw.errors import ConfigError
 
 SHORTAGE_PAUSE = 0.5
@@ -67,6 +68,7 @@ class ClientListeners:
         self.watch = Watch(
             services.wheel, config.tw.head_timeout, config.tw.silence_timeout, self._connection_left
         )
+        self._sockets = SocketRoom(config, services)
         self.due = 0
         self.slot = 0
 
@@ -127,9 +129,8 @@ class ClientListeners:
         self._services.stats.note("info", f'listening on "{local.path}" (pathname)', "connmgr")
 
     def _factory(self, secure: bool) -> Any:
-        stage = HttpStage(
-            self._gateway, self._services.stats, self.watch, self._config.runner.client_buffer_size, secure
-        )
+        limit = self._config.runner.client_buffer_size
+        stage = HttpStage(self._gateway, self._services.stats, self.watch, self._sockets, limit, secure)
         return ClientFactory(TlsClientConnection if secure else ClientConnection, stage, self.watch)
 
     def _open(self, port: EagerPort | EagerUnixPort) -> None:

@@ -7,11 +7,11 @@ response; how heads look is ``wire.render``'s.  Never parses, never decides what
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 from zope.interface import implementer
 
-from pushpin_tw.edge.connection import ClientConnection
+from pushpin_tw.edge.connection import ClientConnection, RequestStage
 from pushpin_tw.errors import HttpError
 from pushpin_tw.interfaces import IResponder
 from pushpin_tw.wire.headers import Header
@@ -165,6 +165,10 @@ class Responder:
             connection.send(data)
             self._end(self.persistent)
 
+    def switch(self, reason: bytes, headers: Sequence[Header], extensions: bytes) -> Any:
+        """Nobody has asked for a WebSocket here (``edge.websocket`` answers those who do): as ``abort``."""
+        self.abort()
+
     def abort(self) -> None:
         """Close at once, without a proper end; what was written before is sent if the client takes it."""
         connection = self._connection
@@ -186,7 +190,8 @@ class Responder:
             persist = False
         connection = self._release()
         if connection is not None:
-            connection.stage.answered(connection, persist, unread=body is not None and not body.complete)
+            stage = cast(RequestStage, connection.stage)
+            stage.answered(connection, persist, unread=body is not None and not body.complete)
 
     def _release(self) -> ClientConnection | None:
         """Die."""

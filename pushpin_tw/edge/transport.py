@@ -129,10 +129,11 @@ class _BulkPort(tcp.Port):
     """Bytes that may wait for a client before its producer is paused, and the size of a read."""
 
     def createInternetSocket(self) -> socket.socket:  # noqa: N802
-        """As Twisted's, with the options of the edge; accepted sockets inherit the first."""
+        """As Twisted's, with the options of the edge; accepted sockets inherit the first two."""
         skt: socket.socket = super().createInternetSocket()
         if self.addressFamily != socket.AF_UNIX:
             skt.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            skt.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         if self.addressFamily == socket.AF_INET6:
             skt.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         if self.reuse_port:

@@ -115,6 +115,9 @@ class DressedResponder:
     def complete(self, data: bytes) -> None:
         self.inner.complete(data)
 
+    def switch(self, reason: bytes, headers: Sequence[Header], extensions: bytes) -> Any:
+        return self.inner.switch(reason, headers, extensions)
+
     def abort(self) -> None:
         self.inner.abort()
 

@@ -181,7 +181,7 @@ def interpret_request(request: Request) -> None:
         elif lower == b"expect":
             request.expects_continue = value.lower() == b"100-continue" and request.minor == 1
         elif lower == b"upgrade":
-            request.websocket = value.lower() == b"websocket"
+            request.websocket = request.websocket or value.lower() == b"websocket"
     if request.chunked and request.length is not None:
         raise HttpError(_INVALID + "invalid content length")
 
