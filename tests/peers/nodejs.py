@@ -31,13 +31,21 @@ class Program:
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self.process = process
         self._lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
-        threading.Thread(target=self._read, daemon=True).start()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
 
     def _read(self) -> None:
         assert self.process.stdout is not None
-        for line in self.process.stdout:
-            self._lines.put(line)
+        with self.process.stdout as lines:
+            for line in lines:
+                self._lines.put(line)
         self._lines.put(b"")
+
+    def stop(self) -> None:
+        """End it now."""
+        self.process.kill()
+        self.process.wait()
+        self._reader.join()
 
     def next(self, seconds: float = 20) -> Any:
         """The next value; fails when the program ends or says nothing for so long."""
@@ -58,9 +66,8 @@ class Program:
 def program(script: str, *arguments: str) -> Iterator[Program]:
     """Start ``script`` of ``ROOM``; it is ended if it has not by then."""
     assert NODE is not None
-    process = subprocess.Popen([NODE, script, *arguments], cwd=ROOM, stdout=subprocess.PIPE)
+    running = Program(subprocess.Popen([NODE, script, *arguments], cwd=ROOM, stdout=subprocess.PIPE))
     try:
-        yield Program(process)
+        yield running
     finally:
-        process.kill()
-        process.wait()
+        running.stop()
