@@ -10,6 +10,7 @@ import pytest_twisted
 from tests.support.origin import ScriptedOrigin
 from tests.support.running import refusing
 from tests.support.stage import Stage, Start
+from tests.support.wsstage import SocketStage
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -48,3 +49,11 @@ async def stage(start: Start) -> AsyncIterator[Stage]:
     stage = Stage(await ScriptedOrigin.listen(), start)
     yield stage
     await stage.clear()
+
+
+@pytest_twisted.async_yield_fixture
+async def scene(start: Start) -> AsyncIterator[SocketStage]:
+    """A ``stage`` with WebSockets."""
+    scene = SocketStage(await ScriptedOrigin.listen(), start)
+    yield scene
+    await scene.clear()

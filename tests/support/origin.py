@@ -17,7 +17,7 @@ from twisted.internet.endpoints import serverFromString
 from twisted.internet.protocol import Factory, Protocol, ServerFactory, connectionDone
 from twisted.python.failure import Failure
 
-from tests.support.rawclient import Pairs, parse_pairs
+from tests.support.rawclient import Pairs, RawClient, parse_pairs
 from tests.support.waiting import Bell, within
 
 Answer = bytes | Callable[["Asked"], bytes | Awaitable[None] | None]
@@ -79,6 +79,10 @@ class Asked:
         """Close the connection after what was written."""
         self.connection.transport.loseConnection()
 
+    def switch(self) -> RawClient:
+        """Speak something else from here on: what comes goes to the ``RawClient`` returned."""
+        return self.connection.switch()
+
     def gone(self) -> Deferred[None]:
         """Fires when the proxy has closed this connection."""
         return self.connection.gone()
@@ -93,6 +97,7 @@ class OriginConnection(Protocol):
         self._origin = origin
         self._unread = bytearray()
         self._early: Asked | None = None
+        self._switched: RawClient | None = None
         self._lost = False
         self._bell = Bell()
 
@@ -100,17 +105,31 @@ class OriginConnection(Protocol):
         self._origin.connections.add(self)
 
     def dataReceived(self, data: bytes) -> None:
+        if self._switched is not None:
+            self._switched.dataReceived(data)
+            return
         if self._early is not None:
             self._early.body += data
             return
         self._unread += data
-        while (asked := self._parse()) is not None:
+        while self._switched is None and (asked := self._parse()) is not None:
             self._origin.asked(asked)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._lost = True
         self._origin.connections.discard(self)
         self._bell.ring()
+        if self._switched is not None:
+            self._switched.connectionLost(reason)
+
+    def switch(self) -> RawClient:
+        """Read no more requests; what comes is for the ``RawClient`` returned."""
+        raw = self._switched = RawClient()
+        raw.transport = self.transport
+        raw.unread += self._unread
+        raw.lost = self._lost
+        self._unread.clear()
+        return raw
 
     def gone(self) -> Deferred[None]:
         """Fires when the connection is lost; at once when it is already."""
