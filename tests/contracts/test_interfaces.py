@@ -7,10 +7,13 @@ from typing import Any
 import pytest
 from zope.interface.verify import verifyClass, verifyObject
 
-from pushpin_tw import extensions, interfaces
+from pushpin_tw import extensions, interfaces, sockets
 from pushpin_tw.broker.broker import Broker
 from pushpin_tw.edge.body import RequestBody
 from pushpin_tw.edge.responder import Responder
+from pushpin_tw.edge.sockjsanswer import Carrier
+from pushpin_tw.edge.sockjsframed import FramedSocket
+from pushpin_tw.edge.sockjssession import Session
 from pushpin_tw.hold.response import ResponseHold
 from pushpin_tw.hold.stream import StreamHold
 from pushpin_tw.origin.call import HttpCall
@@ -45,6 +48,10 @@ KEPT = [
     (interfaces.IHold, ResponseHold),
     (interfaces.IBroker, Broker),
     (interfaces.IStatsSink, Journal),
+    (interfaces.IResponderOwner, Carrier),
+    (sockets.IClientSocket, Session),
+    (sockets.IClientSocket, FramedSocket),
+    (sockets.ISocketOwner, FramedSocket),
 ]
 
 
