@@ -1,8 +1,8 @@
 """The contracts of WebSockets: what edge, proxy, origins and holds are for each other.
 
 A WebSocket that passes through has two ends, each an ``ISocket``: the client's, given by the edge, and the
-origin's.  ``proxy.tunnel`` joins them and never learns whether frames, events over HTTP or SockJS requests are
-behind either.  Methods are called on the reactor's thread and return at once.
+origin's.  ``proxy.tunnel`` joins them and never learns whether frames, events over HTTP or SockJS requests
+are behind either.  Methods are called on the reactor's thread and return at once.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ SOCKET = "ws-message"
 class ISocket(Interface):
     """One end of a WebSocket.
 
-    Messages pass in pieces, as they come: whoever is behind a socket sends the pieces on in frames of its own,
-    or waits for the last one where it cannot.  Calls after the end do nothing.
+    Messages pass in pieces, as they come: whoever is behind a socket sends the pieces on in frames of its
+    own, or waits for the last one where it cannot.  Calls after the end do nothing.
     """
 
     congested = Attribute("Whether the peer is slower than what was sent (bool).")
@@ -41,15 +41,15 @@ class ISocket(Interface):
         before this returns or soon."""
 
     def send(kind, data, first=True, last=True):  # type: ignore[no-untyped-def]
-        """A piece of a message (``TEXT`` or ``BINARY``, ``kind`` is that of the message for all its pieces), or
-        a whole ``PING`` or ``PONG``, which may come between two pieces; its data are at most 125 bytes."""
+        """A piece of a message (``TEXT`` or ``BINARY``, ``kind`` is that of the message for all its pieces),
+        or a whole ``PING`` or ``PONG``, which may come between two pieces; its data are at most 125 bytes."""
 
     def close(code=None, reason=b""):  # type: ignore[no-untyped-def]
         """Send CLOSE (RFC 6455, 5.5.1), without a code if that is None, behind what was sent.
 
         Nothing can be sent any more; what the peer sends until its own CLOSE is told to the owner as before.
-        Once both sides have said CLOSE the socket ends the connection, or after a time with a limit, and calls
-        ``socket_lost``.
+        Once both sides have said CLOSE the socket ends the connection, or after a time with a limit, and
+        calls ``socket_lost``.
         """
 
     def abort():  # type: ignore[no-untyped-def]
@@ -86,8 +86,8 @@ class ISocketOwner(Interface):
     def socket_received(kind, data, first, end):  # type: ignore[no-untyped-def]
         """A piece of a message, or a whole ``PING`` or ``PONG`` (then ``first`` and ``MESSAGE``).
 
-        ``first``: it is the message's first piece; ``end``: ``PARTIAL``, ``FRAME`` or ``MESSAGE``.  A piece may
-        be empty.  ``TEXT`` is not checked for being UTF-8 by everybody who sends it.
+        ``first``: it is the message's first piece; ``end``: ``PARTIAL``, ``FRAME`` or ``MESSAGE``.  A piece
+        may be empty.  ``TEXT`` is not checked for being UTF-8 by everybody who sends it.
         """
 
     def socket_closed(code, reason):  # type: ignore[no-untyped-def]
@@ -107,7 +107,7 @@ class ISocketOwner(Interface):
 class IHandshake(Interface):
     """A client's wish for a WebSocket, made out for one target.  Given by ``proxy``, used by origins."""
 
-    connection_id = Attribute("What this connection is called in public (bytes): a UUID, the same for its life.")
+    connection_id = Attribute("What this connection is called in public (bytes): a UUID, for its life.")
 
     def prepare():  # type: ignore[no-untyped-def]
         """A new ``OriginRequest`` with the time's signature, its headers rewritten and signed.
@@ -125,8 +125,8 @@ class ISocketSink(Interface):
     """Who waits for an origin's answer to a handshake: one of the three, once."""
 
     def opened(response, socket):  # type: ignore[no-untyped-def]
-        """The origin agrees; ``response`` (a ``wire.message.Response``) has all of its headers, and ``socket``
-        is an ``IOriginSocket`` whose events follow once it is owned, which it is within this call."""
+        """The origin agrees; ``response`` (a ``wire.message.Response``) has all of its headers, and
+        ``socket`` is an ``IOriginSocket`` whose events follow once it is owned, which it is within this call."""
 
     def refused(response, body):  # type: ignore[no-untyped-def]
         """It does not, and this is what it says instead; at most ``MAX_REFUSAL`` bytes."""
