@@ -126,7 +126,7 @@ class ISocketSink(Interface):
 
     def opened(response, socket):  # type: ignore[no-untyped-def]
         """The origin agrees; ``response`` (a ``wire.message.Response``) has all of its headers, and
-        ``socket`` is an ``IOriginSocket`` whose events follow once it is owned, which it is within this call."""
+        ``socket`` is an ``IOriginSocket`` whose events follow once it is owned, within this call."""
 
     def refused(response, body):  # type: ignore[no-untyped-def]
         """It does not, and this is what it says instead; at most ``MAX_REFUSAL`` bytes."""
