@@ -27,6 +27,7 @@ from pushpin_tw.extensions import IMessageFilter, IPublishSource, IServices, ITa
 from pushpin_tw.grip.filters import Filters
 from pushpin_tw.hold.base import HoldRoom
 from pushpin_tw.origin.capped import CappedOrigin
+from pushpin_tw.origin.overhttp import OverHttpOrigin
 from pushpin_tw.proxy.gateway import Gateway, GatewaySettings
 from pushpin_tw.proxy.held import Acceptor
 from pushpin_tw.proxy.refetch import Refetch
@@ -99,7 +100,9 @@ class Origins:
     def _make(self, target: Target) -> Any:
         origin = self._types[target.kind].origin(target, self._services)
         cap = self._services.config.tw.max_open_requests
-        return CappedOrigin(origin, cap, self._services.stats) if cap > 0 else origin
+        if cap > 0:
+            origin = CappedOrigin(origin, cap, self._services.stats)
+        return OverHttpOrigin(origin, target, self._services) if target.over_http else origin
 
     def direct(self, target: Target) -> Any:
         """The IOrigin of a target that no route names: the host of a link.  Origins say where links lead to,

@@ -23,6 +23,9 @@ FRAME = 1
 MESSAGE = 2
 """The end of the message."""
 
+NORMAL = 1000
+"""The code of a CLOSE that was given none (websocket 1.8)."""
+
 SOCKET = "ws-message"
 """The kind of holds and formats that are for sockets."""
 
@@ -75,6 +78,9 @@ class IClientSocket(ISocket):
 
 class IOriginSocket(ISocket):
     """The origin's end.  Given by origins."""
+
+    def part():  # type: ignore[no-untyped-def]
+        """It is the proxy who ends this: say CLOSE, once; whatever the answer, that was it."""
 
     def refresh():  # type: ignore[no-untyped-def]
         """Ask the origin for news, if it is one that has to be asked."""

@@ -18,7 +18,7 @@ from pushpin_tw.errors import OriginError
 from pushpin_tw.interfaces import IOrigin
 from pushpin_tw.origin.answering import Answer, AnsweringOrigin
 from pushpin_tw.origin.unavailable import DeadCall
-from pushpin_tw.sockets import FRAME, MESSAGE, IOriginSocket
+from pushpin_tw.sockets import FRAME, MESSAGE, NORMAL, IOriginSocket
 from pushpin_tw.wire.headers import Header
 from pushpin_tw.wire.message import OriginRequest, Response
 
@@ -144,6 +144,10 @@ class End:
         if self.other._said:
             self.hear(0, "socket_lost")
             self.other.hear(0, "socket_lost")
+
+    def part(self) -> None:
+        """As ``IOriginSocket``."""
+        self.close(NORMAL)
 
     def abort(self) -> None:
         """As ``ISocket``."""

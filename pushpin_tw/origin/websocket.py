@@ -15,7 +15,7 @@ from zope.interface import implementer
 
 from pushpin_tw.framing import ClientFraming
 from pushpin_tw.origin.pool import Connection
-from pushpin_tw.sockets import IOriginSocket
+from pushpin_tw.sockets import NORMAL, IOriginSocket
 from pushpin_tw.wheel import Wheel
 
 PARTING = 5.0
@@ -76,6 +76,10 @@ class OriginSocket:
         self._said = True
         self._framing.close(code, reason)
         self._rules.wheel.schedule(self, PARTING if self._heard else self._rules.close_timeout)
+
+    def part(self) -> None:
+        """As ``IOriginSocket``."""
+        self.close(NORMAL)
 
     def abort(self) -> None:
         """As ``ISocket``.  What was sent still leaves: a client may speak and go in one breath."""

@@ -27,10 +27,7 @@ from pushpin_tw.grip.wscontrol import (
 )
 from pushpin_tw.grip.wssorting import Sorter
 from pushpin_tw.hold.socket import SocketHold
-from pushpin_tw.sockets import BINARY, MESSAGE, ISocketOwner
-
-NORMAL = 1000
-"""The code of a CLOSE that was given none (websocket 1.8)."""
+from pushpin_tw.sockets import BINARY, MESSAGE, NORMAL, ISocketOwner
 
 P = ParamSpec("P")
 
@@ -261,6 +258,12 @@ class Tunnel:
                 code = NORMAL
             self.origin.close(code, reason)
 
+    def _part(self) -> None:
+        """Say CLOSE of our own accord."""
+        if not self.origin_closing:
+            self.origin_closing = True
+            self.origin.part()
+
     # ---- the end -------------------------------------------------------------------------------------------
 
     def client_lost(self) -> None:
@@ -275,6 +278,8 @@ class Tunnel:
         origin.own(_NOBODY)
         if not self.origin_closing or (self._over_http and not answered):
             origin.abort()
+        else:
+            origin.resume()  # its end is not the client's pace any more
 
     def origin_lost(self) -> None:
         """The origin has gone; unless it has said CLOSE before, the client is dropped (websocket 1.8)."""
@@ -306,7 +311,7 @@ class Tunnel:
         """Say CLOSE to both sides; the origin is not told why (websocket 5.3)."""
         self.close_client(NORMAL if code is None else code, reason)
         if self.origin is not None:
-            self.close_origin(None, b"")
+            self._part()
 
     def refresh(self) -> None:
         """Ask the origin for news."""
@@ -355,7 +360,8 @@ class Tunnel:
         """The origin goes for good; what is published still comes (websocket 3.4)."""
         origin = self.origin
         if origin is not None:
-            self.close_origin(None, b"")
+            self._part()
             origin.own(_NOBODY)
+            origin.resume()
             self.origin = None
             self.client.resume()

@@ -102,6 +102,9 @@ class Socket:
     def resume(self) -> None:
         self._say("resume")
 
+    def part(self) -> None:
+        self._say("part")
+
     def refresh(self) -> None:
         self._say("refresh")
 

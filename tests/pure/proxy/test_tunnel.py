@@ -287,10 +287,10 @@ def test_no_more_channels_than_allowed() -> None:
 def test_too_many_filters_end_it() -> None:
     talk = Talk("*,debug a:1")
     said = talk.control("subscribe", channel="c", filters=["x"] * 6)
-    assert said == ["client: close 1011 too many filters for channel 'c'", "a: close 1000"]
+    assert said == ["client: close 1011 too many filters for channel 'c'", "a: part"]
     talk = Talk()
     said = talk.control("subscribe", channel="c", filters=["x"] * 6)
-    assert said == ["client: close 1011", "a: close 1000"]
+    assert said == ["client: close 1011", "a: part"]
 
 
 def test_nonsense_is_ignored_and_noted() -> None:
@@ -323,18 +323,18 @@ def test_a_published_close_ends_both_sides() -> None:
     talk = Talk()
     talk.control("subscribe", channel="c")
     said = talk.publishes({"action": "close", "code": 4001, "reason": "bye"})
-    assert said == ["client: close 4001 bye", "a: close 1000"]
+    assert said == ["client: close 4001 bye", "a: part"]
     assert talk.publishes("late") == []
     talk.client.owner.socket_closed(4001, b"bye")
     talk.client.owner.socket_lost()
     talk.origin.owner.socket_lost()
-    assert talk.scene.said() == []
+    assert talk.scene.said() == ["a: resume"]
 
 
 def test_over_http_the_origin_is_not_given_a_code() -> None:
     talk = Talk("* a:1,over_http")
     talk.control("subscribe", channel="c")
-    assert talk.publishes({"action": "close"}) == ["client: close 1000", "a: close None"]
+    assert talk.publishes({"action": "close"}) == ["client: close 1000", "a: part"]
 
 
 def test_a_published_refresh_asks_the_origin() -> None:
@@ -421,7 +421,7 @@ def test_a_client_without_an_origin() -> None:
     talk.control("subscribe", channel="c")
     talk.control("send-delayed", content="later", timeout=1)
     owner = talk.origin.owner
-    assert talk.control("detach") == ["a: close 1000", "client: resume"]
+    assert talk.control("detach") == ["a: part", "a: resume", "client: resume"]
     assert talk.origin.owner is not owner
     assert talk.from_client(TEXT, b"x") == []
     assert talk.from_client(PING, b"x") == []
@@ -435,7 +435,7 @@ def test_a_client_without_an_origin() -> None:
 def test_a_detached_client_that_goes_is_no_matter_of_the_origin() -> None:
     talk = Talk("* a:1,over_http")
     talk.control("subscribe", channel="c")
-    assert talk.control("detach") == ["a: close None", "client: resume"]
+    assert talk.control("detach") == ["a: part", "a: resume", "client: resume"]
     talk.client.owner.socket_lost()
     assert talk.scene.said() == []
     assert talk.scene.broker.channels() == []
@@ -477,7 +477,7 @@ def test_the_origin_ends_it() -> None:
     talk.client.owner.socket_closed(4001, b"mine")
     assert talk.scene.said() == ["a: close 4001 mine"]
     talk.client.owner.socket_lost()
-    assert talk.scene.said() == []
+    assert talk.scene.said() == ["a: resume"]
 
 
 def test_the_client_drops() -> None:
@@ -510,7 +510,7 @@ def test_the_origin_drops_behind_its_close() -> None:
     assert talk.scene.said() == ["client: close 1000", "client: resume"]
 
 
-@pytest.mark.parametrize(("target", "end"), [("a:1", []), ("a:1,over_http", ["a: abort"])])
+@pytest.mark.parametrize(("target", "end"), [("a:1", ["a: resume"]), ("a:1,over_http", ["a: abort"])])
 def test_the_client_drops_behind_its_close(target: str, end: list[str]) -> None:
     """Who speaks over HTTP is told of it (websocket 4.12); a WebSocket has heard CLOSE and ends by itself."""
     talk = Talk(f"* {target}")
