@@ -8,7 +8,6 @@ framing headers are the origin's to write.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from typing import Protocol
 
 from pushpin_tw.errors import OriginError
@@ -100,7 +99,7 @@ class Rewriter:
 
         :raises OriginError: the route leaves no path that begins with "/".
         """
-        headers = self._headers(request, uri, route, now, last_ids, trusted)
+        headers = self._headers(request.headers, request.peer, uri, route, now, last_ids, trusted)
         return self._aimed(request.method, headers, uri, route, target, length)
 
     def handshake(
@@ -118,7 +117,7 @@ class Rewriter:
             name = header[0].lower()
             if name not in dropped and not (over_http and name[:5] == b"meta-"):
                 kept.append(header)
-        headers = self._headers(replace(request, headers=kept), uri, route, now, (), trusted)
+        headers = self._headers(kept, request.peer, uri, route, now, (), trusted)
         if over_http and (trusted or route.no_grip) and route.signer is not None:
             # Requests of one client go on for hours, so that each needs a signature of its own time.
             headers = without(headers, (b"grip-sig",))
@@ -160,7 +159,8 @@ class Rewriter:
 
     def _headers(
         self,
-        request: Request,
+        source: HeaderList,
+        peer: str,
         uri: Uri,
         route: Route,
         now: int,
@@ -168,7 +168,6 @@ class Rewriter:
         trusted: bool,
     ) -> HeaderList:
         """All headers; the first place is left to Host."""
-        source = request.headers
         if route.drop_headers:
             source = _edited(source, route)
         if route.orig_headers and not trusted:
@@ -198,7 +197,7 @@ class Rewriter:
             kept += [(name, uri.scheme.encode()) for name in self._protocol_names]
         rule = self._trusted_rule if trusted else self._rule
         if forwarded or rule.append:
-            value = rule.apply(forwarded, request.peer)
+            value = rule.apply(forwarded, peer)
             if value:
                 kept.append((b"X-Forwarded-For", value))
         return kept
