@@ -29,6 +29,11 @@ NORMAL = 1000
 SOCKET = "ws-message"
 """The kind of holds and formats that are for sockets."""
 
+SOCKJS = "sockjs"
+"""The form of messages that wait for a client of SockJS to fetch them: string literals."""
+SOCKJS_FRAMES = ("sockjs-frames", "sockjs-compressed-frames")
+"""The forms of SockJS within a WebSocket, plain and compressed: whole frames."""
+
 
 class ISocket(Interface):
     """One end of a WebSocket.
@@ -66,7 +71,10 @@ class ISocket(Interface):
 
 
 class IClientSocket(ISocket):
-    """The client's end.  Given by the edge through ``IResponder.switch``."""
+    """The client's end.  Given by the edge through ``IResponder.switch``.
+
+    ``close`` without a code tells the client 1000, or what its protocol has for none (websocket 1.8, 6.5).
+    """
 
     form = Attribute("Which bytes of an item it takes, hashable; see ``broker.parcel.Parcel.encoded``.")
 

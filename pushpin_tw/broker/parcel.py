@@ -11,15 +11,13 @@ from pushpin_tw.grip.formats import ResponseFormat, SocketFormat, StreamFormat
 from pushpin_tw.grip.item import Item
 from pushpin_tw.grip.template import Template
 from pushpin_tw.grip.wscontrol import KINDS
-from pushpin_tw.sockets import BINARY, SOCKET
+from pushpin_tw.sockets import BINARY, SOCKET, SOCKJS, SOCKJS_FRAMES, TEXT
 from pushpin_tw.wire import sockjs
 from pushpin_tw.wire.http1 import encode_chunk
-from pushpin_tw.wire.websocket import encode_frame
+from pushpin_tw.wire.websocket import encode_message
 
 RESPONSE = "http-response"
 STREAM = "http-stream"
-SOCKJS = "sockjs"
-"""The form of sockets whose messages are strings within frames of SockJS."""
 
 
 class Parcel:
@@ -53,9 +51,9 @@ class Parcel:
         """The bytes of a ``send`` for holds of this kind and form; empty when there is nothing to send.
 
         The form of a stream is whether it is chunked; the form of a response hold is its ``Template``; that
-        of a socket is whether its frames are compressed, or ``SOCKJS``.  Of whole responses only the latest
-        is kept: a thousand polls may have as many templates, and all of their answers at once are more than
-        need be in memory.
+        of a socket is whether its frames are compressed, ``SOCKJS`` or one of ``SOCKJS_FRAMES``.  Of whole
+        responses only the latest is kept: a thousand polls may have as many templates, and all of their
+        answers at once are more than need be in memory.
 
         ``content``: what stands in place of a socket's message, for one hold.
         """
@@ -88,9 +86,14 @@ class Parcel:
         assert message is not None
         kind = KINDS[message.type]
         data = message.content if content is None else content
-        if form == SOCKJS:
-            return sockjs.quote(data) if kind <= BINARY else b""
-        return encode_frame(kind, data, compressed=bool(form) and kind <= BINARY)
+        if form == SOCKJS or form in SOCKJS_FRAMES:
+            if kind > BINARY:
+                return b""
+            literal = sockjs.quote(data)
+            if form == SOCKJS:
+                return literal
+            return encode_message(TEXT, sockjs.array([literal]), form == SOCKJS_FRAMES[True])
+        return encode_message(kind, data, bool(form))
 
     def weight(self, kind: str, block: int) -> int:
         """How many deliveries one delivery counts for, when ``block`` bytes count for one (grip 15)."""

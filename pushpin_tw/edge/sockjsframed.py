@@ -14,10 +14,9 @@ from zope.interface import implementer
 from pushpin_tw.edge.sockjspieces import Pieces
 from pushpin_tw.edge.sockjssession import HEARTBEAT
 from pushpin_tw.errors import WireError
-from pushpin_tw.sockets import BINARY, MESSAGE, TEXT, IClientSocket, ISocketOwner
+from pushpin_tw.sockets import BINARY, MESSAGE, SOCKJS_FRAMES, TEXT, IClientSocket, ISocketOwner
 from pushpin_tw.wire import sockjs
 from pushpin_tw.wire.headers import Header
-from pushpin_tw.wire.websocket import encode_frame
 
 
 class FramedResponder:
@@ -77,12 +76,11 @@ class FramedResponder:
 class FramedSocket:
     """The client's socket, and owner of the one inside; an entry of the timer wheel."""
 
-    __slots__ = ("_from_client", "_inner", "_owner", "_services", "_to_client", "due", "slot")
-
-    form = "sockjs"
+    __slots__ = ("_from_client", "_inner", "_owner", "_services", "_to_client", "due", "form", "slot")
 
     def __init__(self, inner: Any, services: Any) -> None:
         self._inner = inner
+        self.form = SOCKJS_FRAMES[bool(inner.form)]
         self._services = services
         self._owner: Any = None
         self._from_client = Pieces()
@@ -124,10 +122,8 @@ class FramedSocket:
             self._inner.send(TEXT, sockjs.array([sockjs.quote(self._to_client.take())]))
 
     def deliver(self, data: bytes, parts: Sequence[bytes]) -> None:
-        """Published messages, string literals: a frame for each."""
-        compressed = bool(self._inner.form)
-        frames = [encode_frame(TEXT, sockjs.array([part]), compressed=compressed) for part in parts]
-        self._inner.deliver(b"".join(frames), frames)
+        """As ``IClientSocket``."""
+        self._inner.deliver(data, parts)
 
     def close(self, code: int | None = None, reason: bytes = b"") -> None:
         """As ``ISocket``; there is no frame of SockJS for that here."""

@@ -14,7 +14,7 @@ from zope.interface import implementer
 
 from pushpin_tw.edge.sockjsanswer import Carrier, Client
 from pushpin_tw.edge.sockjspieces import Pieces
-from pushpin_tw.sockets import BINARY, MESSAGE, TEXT, IClientSocket
+from pushpin_tw.sockets import BINARY, MESSAGE, SOCKJS, TEXT, IClientSocket
 from pushpin_tw.wire import sockjs
 from pushpin_tw.wire.headers import Header
 
@@ -57,7 +57,7 @@ class Session:
         "slot",
     )
 
-    form = "sockjs"
+    form = SOCKJS
     head_only = False
 
     def __init__(self, services: Any, carrier: Carrier, forget: Callable[[], None]) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from hashlib import sha1
 
 from pushpin_tw.errors import WireError
-from pushpin_tw.sockets import CLOSE
+from pushpin_tw.sockets import BINARY, CLOSE
 from pushpin_tw.wire.headers import Header, get_all
 from pushpin_tw.wire.message import Request
 
@@ -218,6 +218,14 @@ _MASKED = 0x80
 def encode_frame(kind: int, data: bytes, fin: bool = True, compressed: bool = False) -> bytes:
     """One frame as servers send it; ``kind`` 0 continues a message; ``compressed`` data were deflated."""
     return frame_header(kind, len(data), fin, compressed) + data
+
+
+def encode_message(kind: int, data: bytes, compressed: bool) -> bytes:
+    """A whole message, or a control frame, as servers send it; ``compressed``: permessage-deflate was agreed,
+    which is for messages only."""
+    if compressed and kind <= BINARY:
+        return encode_frame(kind, deflate(data), compressed=True)
+    return encode_frame(kind, data)
 
 
 def frame_header(kind: int, length: int, fin: bool, compressed: bool = False, masked: bool = False) -> bytes:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Hashable
 from dataclasses import replace
 
 import pytest
 import pytest_twisted
 
-from pushpin_tw.sockets import BINARY, CLOSE, PING, PONG, TEXT
-from pushpin_tw.wire.sockjs import quote
+from pushpin_tw.broker.parcel import Parcel
+from pushpin_tw.grip.item import parse_item
+from pushpin_tw.sockets import BINARY, CLOSE, PING, PONG, SOCKET, TEXT
 from pushpin_tw.wire.websocket import encode_frame
 from tests.loopback.sockjsstage import BASE, Stage, Started, sockjs
 from tests.support.rawclient import RawClient
@@ -34,6 +36,12 @@ def masked(kind: int, data: bytes, fin: bool = True) -> bytes:
     return bytes([(0x80 if fin else 0) | kind]) + size + bytes(4) + data
 
 
+def encoded(form: Hashable, content: str) -> bytes:
+    """As an item's content is published."""
+    item = parse_item({"channel": "c", "formats": {"ws-message": {"content": content}}})
+    return Parcel(item).encoded(SOCKET, form)
+
+
 def text(data: bytes) -> bytes:
     return encode_frame(TEXT, data)
 
@@ -53,7 +61,8 @@ async def test_ws_136_frames_both_ways() -> None:
         await client.expect(text(b"o"))
         started.socket.send(TEXT, b"hello")
         started.socket.send(BINARY, b"\xff\x00")
-        started.socket.deliver(b"", [quote(b"pub"), quote(b"lished")])
+        published = [encoded(started.socket.form, content) for content in ("pub", "lished")]
+        started.socket.deliver(b"".join(published), published)
         frames = [b'a["hello"]', 'a["\ufffd\\u0000"]'.encode(), b'a["pub"]', b'a["lished"]']
         await client.expect(b"".join(map(text, frames)))
         client.send(masked(TEXT, b'["a","b"]') + masked(TEXT, b"[]") + masked(BINARY, b'["c\\u00e9"]'))
