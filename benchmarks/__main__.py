@@ -1,4 +1,4 @@
-"""The command line: ``python -m benchmarks fanout|holds|requests|memory|all [options]``."""
+"""The command line: ``python -m benchmarks MEASURE|all [options]``."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
+from benchmarks import measures, sockets
+from benchmarks.events import Events
 from benchmarks.load import FILES_KEPT_FREE, LoadProcesses
-from benchmarks.measures import MEASURES, Bench, Settings
+from benchmarks.measures import Bench, Settings
 from benchmarks.origin import OriginProcess
 from benchmarks.process import raise_file_limit, wait_for_quiet
 from benchmarks.report import Report, machine
 from benchmarks.servers import CLIENTS_MAX, SERVERS, NotStarted, Server
 
+MEASURES = {**measures.MEASURES, **sockets.MEASURES}
 OTHERS_MAX = 0.1  # share of the machine that others may use before the reader is warned
 
 
@@ -25,6 +28,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5, help="counted rounds (%(default)s)")
     parser.add_argument("--size", type=int, default=100, help="bytes of a published message (%(default)s)")
     parser.add_argument("--holds", type=int, default=3000, help="new holds per round (%(default)s)")
+    parser.add_argument("--sockets", type=int, default=5000, help="WebSockets (%(default)s)")
     parser.add_argument(
         "--seconds", type=float, default=2.0, help="seconds per round of requests (%(default)s)"
     )
@@ -40,8 +44,9 @@ def _arguments() -> argparse.Namespace:
     options = parser.parse_args()
     if unknown := set(options.servers.split(",")) - set(SERVERS):
         parser.error(f"unknown server: {', '.join(unknown)}")
-    if not 0 < options.clients <= CLIENTS_MAX:
-        parser.error(f"--clients: 1 to {CLIENTS_MAX}")
+    for name in ("clients", "sockets"):
+        if not 0 < getattr(options, name) <= CLIENTS_MAX:
+            parser.error(f"--{name}: 1 to {CLIENTS_MAX}")
     if options.size < 60:
         parser.error("--size: at least 60")
     return options
@@ -70,16 +75,18 @@ def main() -> None:
         rounds=options.rounds,
         size=options.size,
         holds=options.holds,
+        sockets=options.sockets,
         seconds=options.seconds,
-        loads=max(options.loads, -(-options.clients // (limit - FILES_KEPT_FREE))),
+        loads=max(options.loads, -(-max(options.clients, options.sockets) // (limit - FILES_KEPT_FREE))),
         log_level=options.log_level,
     )
     kinds, versions = _available(options.servers.split(","))
     report = Report(machine(), versions, asdict(settings))
     print(report.head(), flush=True)
-    origin, loads = OriginProcess(), LoadProcesses(settings.loads)
+    origin, events = OriginProcess(), OriginProcess(Events)
+    loads = LoadProcesses(settings.loads)
     try:
-        bench = Bench(settings, origin, loads, _say)
+        bench = Bench(settings, origin, events, loads, _say)
         for name in MEASURES if options.measure == "all" else [options.measure]:
             new_table, measure = MEASURES[name]
             table = new_table()
@@ -101,6 +108,7 @@ def main() -> None:
     finally:
         loads.stop()
         origin.stop()
+        events.stop()
     if options.json:
         options.json.write_text(report.json())
     if options.text:

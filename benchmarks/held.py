@@ -15,13 +15,12 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from benchmarks.verify import Broken, is_response, is_stream_content, is_stream_opening
+from benchmarks.verify import Broken, Check
 
 IP_BIND_ADDRESS_NO_PORT = 24  # from <linux/in.h>: choose the port at connect, when the destination is known
 CLIENT_PATIENCE = 15.0  # seconds that one client waits for its opening
 READ_SIZE = 65536
 READABLE = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET
-Check = Callable[[bytes, bytes], bool]
 
 
 @dataclass(slots=True)
@@ -75,10 +74,8 @@ class HeldClients:
             self._poll.register(client, READABLE)
         return len(self._sockets)
 
-    def open_streams(
-        self, request: bytes, opening: bytes, count: int, at_once: int, patience: float
-    ) -> Opened:
-        """Open `count` streams, never more than `at_once` unanswered; held is whose opening has arrived."""
+    def open(self, request: bytes, is_open: Check, count: int, at_once: int, patience: float) -> Opened:
+        """Open `count` clients, never more than `at_once` unanswered; held is whose opening has arrived."""
         result = Opened(start=time.monotonic())
         waiting: dict[int, float] = {}  # when each connected, oldest first
         deadline = result.start + patience
@@ -91,7 +88,7 @@ class HeldClients:
             for fd, events in self._poll.poll(0.5, 1024):
                 if fd not in waiting:
                     self._check_open(fd, result)
-                elif self._advance(fd, events, request, opening, result):
+                elif self._advance(fd, events, request, is_open, result):
                     del waiting[fd]
             now = time.monotonic()
             late = [fd for fd, since in waiting.items() if now - since > CLIENT_PATIENCE or now > deadline]
@@ -114,7 +111,7 @@ class HeldClients:
         self._poll.register(fd, select.EPOLLOUT | select.EPOLLET)
         return fd
 
-    def _advance(self, fd: int, events: int, request: bytes, opening: bytes, result: Opened) -> bool:
+    def _advance(self, fd: int, events: int, request: bytes, is_open: Check, result: Opened) -> bool:
         """One step of an opening; True when it came to its end, good or bad."""
         client = self._sockets[fd]
         try:
@@ -127,7 +124,7 @@ class HeldClients:
                 raise Broken("closed")
             data = self._partial.pop(fd, b"") + data
             if data not in self._proven:
-                if not is_stream_opening(data, opening):
+                if not is_open(data):
                     self._partial[fd] = data
                     return False
                 self._proven.add(data)
@@ -138,27 +135,26 @@ class HeldClients:
         return True
 
     def _check_open(self, fd: int, result: Opened) -> None:
-        """An open stream must stay silent until a message is published."""
+        """Who is held must hear nothing until a message is published."""
         result.opened -= 1
         data = self._sockets[fd].recv(READ_SIZE)
         self._drop(fd, result.lost, "more than the opening" if data else "closed after the opening")
 
-    def receive(self, content: bytes, streams: bool, ready: Callable[[], None], patience: float) -> Received:
-        """Wait until all clients have `content`: as the next of their stream, or as their whole response.
+    def receive(self, is_whole: Check, ready: Callable[[], None], patience: float) -> Received:
+        """Wait until what has arrived at each client is the whole message.
 
         `ready` is called when everything that arrived earlier has been read (and counted as stray).
         """
-        check: Check = is_stream_content if streams else is_response
         result = Received(stray=self._drain())
         self._proven.clear()
         ready()
         deadline = time.monotonic() + patience
         cpu = time.process_time()
-        self._collect(content, check, deadline, result)
+        self._collect(is_whole, deadline, result)
         result.cpu = time.process_time() - cpu
         return result
 
-    def _collect(self, content: bytes, check: Check, deadline: float, result: Received) -> None:
+    def _collect(self, is_whole: Check, deadline: float, result: Received) -> None:
         poll, read, clock = self._poll.poll, os.read, time.monotonic
         partial, proven = self._partial, self._proven
         waiting = set(self._sockets)
@@ -177,7 +173,7 @@ class HeldClients:
                     result.stray += 1
                     continue
                 usual = data in proven and not partial
-                if not usual and not self._is_whole(fd, data, content, check, result):
+                if not usual and not self._is_whole(fd, data, is_whole, result):
                     if fd not in self._sockets:
                         waiting.remove(fd)
                     continue
@@ -191,7 +187,7 @@ class HeldClients:
                 break
         result.whole, result.time_sum, result.last = done, time_sum, now
 
-    def _is_whole(self, fd: int, data: bytes, content: bytes, check: Check, result: Received) -> bool:
+    def _is_whole(self, fd: int, data: bytes, is_whole: Check, result: Received) -> bool:
         """The slow way: put the pieces together, decode, compare; drop whoever got something else."""
         if not data:
             self._drop(fd, result.lost, "closed")
@@ -199,11 +195,8 @@ class HeldClients:
         data = self._partial.pop(fd, b"") + data
         if data in self._proven:
             return True
-        if len(data) <= len(content):
-            self._partial[fd] = data
-            return False
         try:
-            if check(data, content):
+            if is_whole(data):
                 self._proven.add(data)
                 return True
             self._partial[fd] = data

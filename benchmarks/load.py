@@ -15,7 +15,8 @@ from typing import Any
 
 from benchmarks.held import HeldClients, Opened, Received
 from benchmarks.process import raise_file_limit
-from benchmarks.pump import Pumped, pump
+from benchmarks.pump import Pumped, Work, pump
+from benchmarks.verify import Check
 
 REPLY_PATIENCE = 900.0  # seconds: above every bound that a command has of its own
 FILES_KEPT_FREE = 500  # descriptors of a load process that are not clients
@@ -47,21 +48,17 @@ class _Child:
             raise RuntimeError("no target yet")
         return self._clients
 
-    def open_streams(
-        self, request: bytes, opening: bytes, count: int, at_once: int, patience: float
-    ) -> Opened:
-        return self._held().open_streams(request, opening, count, at_once, patience)
+    def open(self, request: bytes, is_open: Check, count: int, at_once: int, patience: float) -> Opened:
+        return self._held().open(request, is_open, count, at_once, patience)
 
     def send_only(self, request: bytes, count: int) -> int:
         return self._held().send_only(request, count)
 
-    def receive(self, content: bytes, streams: bool, patience: float) -> Received:
-        return self._held().receive(content, streams, lambda: self._pipe.send("ready"), patience)
+    def receive(self, is_whole: Check, patience: float) -> Received:
+        return self._held().receive(is_whole, lambda: self._pipe.send("ready"), patience)
 
-    def pump(
-        self, address: tuple[str, int], request: bytes, body: bytes, connections: int, seconds: float
-    ) -> Pumped:
-        return pump(address, request, body, connections, seconds)
+    def pump(self, address: tuple[str, int], work: Work, connections: int, seconds: float) -> Pumped:
+        return pump(address, work, connections, seconds)
 
     def close(self) -> None:
         if self._clients is not None:
@@ -105,14 +102,10 @@ class LoadProcesses:
         """Choose the server of the next clients, and 127.0.`source`.x as their address."""
         self._all("target", lambda number: (address, f"127.0.{source}.{number + 1}"))
 
-    def open_streams(
-        self, request: bytes, opening: bytes, count: int, at_once: int, patience: float
-    ) -> Opened:
-        """Open streams; `at_once` is the number of unanswered ones over all processes."""
+    def open(self, request: bytes, is_open: Check, count: int, at_once: int, patience: float) -> Opened:
+        """Open clients; `at_once` is the number of unanswered ones over all processes."""
         shares, pace = self._shares(count), self._shares(at_once)
-        parts: list[Opened] = self._all(
-            "open_streams", lambda n: (request, opening, shares[n], pace[n], patience)
-        )
+        parts: list[Opened] = self._all("open", lambda n: (request, is_open, shares[n], pace[n], patience))
         return Opened(
             opened=sum(part.opened for part in parts),
             start=min(part.start for part in parts),
@@ -125,12 +118,10 @@ class LoadProcesses:
         shares = self._shares(count)
         return sum(self._all("send_only", lambda n: (request, shares[n])))
 
-    def receive(
-        self, content: bytes, streams: bool, publish: Callable[[], None], patience: float
-    ) -> Received:
+    def receive(self, is_whole: Check, publish: Callable[[], None], patience: float) -> Received:
         """Publish when all processes are ready for it, and gather what they received."""
         for pipe in self._pipes:
-            pipe.send(("receive", (content, streams, patience)))
+            pipe.send(("receive", (is_whole, patience)))
         for pipe in self._pipes:
             self._reply(pipe)
         publish()
@@ -144,12 +135,10 @@ class LoadProcesses:
             lost=sum((part.lost for part in parts), Counter()),
         )
 
-    def pump(
-        self, address: tuple[str, int], request: bytes, body: bytes, connections: int, seconds: float
-    ) -> list[Pumped]:
-        """Plain requests from every process; `connections` over all of them."""
+    def pump(self, address: tuple[str, int], work: Work, connections: int, seconds: float) -> list[Pumped]:
+        """Questions and answers from every process; `connections` over all of them."""
         shares = self._shares(connections)
-        return self._all("pump", lambda n: (address, request, body, shares[n], seconds))
+        return self._all("pump", lambda n: (address, work, shares[n], seconds))
 
     def close(self) -> None:
         """Close all clients; the processes stay."""

@@ -1,4 +1,4 @@
-"""The four measures. Each takes one server at a time, all rounds of it, and adds a row to its table.
+"""The measures of HTTP. Each takes one server at a time, all rounds of it, and adds a row to its table.
 
 Called by the command line with the settings of the run. Every figure is the median of the rounds; what
 went wrong is summed up over all of them, never left out.
@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from benchmarks.held import Opened, Received
 from benchmarks.load import LoadProcesses
 from benchmarks.origin import PLAIN_BODY, OriginProcess
+from benchmarks.pump import Work
 from benchmarks.report import Table, middle
-from benchmarks.servers import Server
+from benchmarks.servers import RESPONSE, STREAM, Server
+from benchmarks.verify import Check, is_response, is_stream_content, is_stream_opening
 
 AT_ONCE = 256  # clients that connect at the same time
 OPEN_PATIENCE = 120.0  # seconds for all clients of a server to be held
@@ -34,6 +37,7 @@ class Settings:
     rounds: int
     size: int
     holds: int
+    sockets: int
     seconds: float
     loads: int
     log_level: int
@@ -45,12 +49,13 @@ class Bench:
 
     settings: Settings
     origin: OriginProcess
+    events: OriginProcess
     loads: LoadProcesses
     say: Callable[[str], None]
 
-    def start(self, kind: type[Server]) -> Server:
+    def start(self, kind: type[Server], compress: bool = False) -> Server:
         """A server that is not yet started; `with` starts it."""
-        return kind(self.origin.port, self.settings.log_level)
+        return kind(self.origin.port, self.events.port, self.settings.log_level, compress)
 
     def content(self, name: str, count: int = 1) -> list[bytes]:
         """`count` different messages of the size that was set, each a line."""
@@ -58,18 +63,23 @@ class Bench:
         return [f"{name} {n} ".encode().ljust(size - 1, b".")[: size - 1] + b"\n" for n in range(count)]
 
 
-def _losses(lost: Counter[str]) -> list[str]:
+def losses(lost: Counter[str]) -> list[str]:
     return [f"{count} lost: {reason}" for reason, count in lost.most_common()]
 
 
 def _open(bench: Bench, server: Server) -> Opened:
-    return bench.loads.open_streams(
-        server.stream_request, server.opening, bench.settings.clients, AT_ONCE, OPEN_PATIENCE
+    return bench.loads.open(
+        server.stream_request, opening_of(server), bench.settings.clients, AT_ONCE, OPEN_PATIENCE
     )
 
 
+def opening_of(server: Server) -> Check:
+    """What a stream of this server begins with."""
+    return partial(is_stream_opening, opening=server.opening)
+
+
 @dataclass(slots=True)
-class _Round:
+class Round:
     """One message (or burst) to everybody."""
 
     received: Received
@@ -81,17 +91,21 @@ class _Round:
         return self.received.last - self.start
 
 
-def _round(bench: Bench, server: Server, contents: list[bytes], streams: bool = True) -> _Round:
+def one_round(
+    bench: Bench, server: Server, contents: list[bytes], as_what: str, is_content: Callable[..., bool]
+) -> Round:
+    """Publish `contents` at once, and wait until everybody has them."""
     server.program.settle()
     start = cpu = 0.0
 
     def publish() -> None:
         nonlocal start, cpu
         cpu = server.program.cpu_seconds()
-        start = server.publish(contents, streams)
+        start = server.publish(contents, as_what)
 
-    received = bench.loads.receive(b"".join(contents), streams, publish, ROUND_PATIENCE)
-    return _Round(received, start, server.program.cpu_seconds() - cpu)
+    is_whole = partial(is_content, content=b"".join(contents))
+    received = bench.loads.receive(is_whole, publish, ROUND_PATIENCE)
+    return Round(received, start, server.program.cpu_seconds() - cpu)
 
 
 def fanout_table() -> Table:
@@ -114,24 +128,39 @@ def fanout(bench: Bench, kind: type[Server], table: Table) -> None:
     with bench.start(kind) as server:
         bench.loads.target(server.address, 1)
         opened = _open(bench, server)
-        lost = opened.lost
         bench.say(f"{kind.name}: {opened.opened} streams held after {opened.end - opened.start:.1f} s")
-        for items in (1, BURST):
-            rounds = [
-                _round(bench, server, bench.content(f"{kind.name} {items} {number}", items))
-                for number in range(bench.settings.rounds + 1)
-            ]
-            lost += sum((one.received.lost for one in rounds), Counter())
-            table.rows.append(
-                [kind.name, items, opened.opened, sum(lost.values()), *_fanout_figures(rounds[1:], items)]
-            )
-            if stray := sum(one.received.stray for one in rounds):
-                table.notes.append(f"{kind.name}: {stray} clients received something that was not published")
-        table.notes += [f"{kind.name}: {loss}" for loss in _losses(lost)]
+        deliver(bench, server, table, opened, [kind.name], STREAM, is_stream_content)
         bench.loads.close()
 
 
-def _fanout_figures(rounds: list[_Round], items: int) -> list[float | None]:
+def deliver(
+    bench: Bench,
+    server: Server,
+    table: Table,
+    opened: Opened,
+    words: Sequence[object],
+    as_what: str,
+    is_content: Callable[..., bool],
+) -> None:
+    """All rounds of messages to the clients that were opened: a row that begins with `words` for single
+    messages, and one for bursts."""
+    name = " ".join(str(word) for word in words)
+    lost = opened.lost
+    for items in (1, BURST):
+        rounds = [
+            one_round(bench, server, bench.content(f"{name} {items} {number}", items), as_what, is_content)
+            for number in range(bench.settings.rounds + 1)
+        ]
+        lost += sum((one.received.lost for one in rounds), Counter())
+        table.rows.append(
+            [*words, items, opened.opened, sum(lost.values()), *_fanout_figures(rounds[1:], items)]
+        )
+        if stray := sum(one.received.stray for one in rounds):
+            table.notes.append(f"{name}: {stray} clients received something that was not published")
+    table.notes += [f"{name}: {loss}" for loss in losses(lost)]
+
+
+def _fanout_figures(rounds: list[Round], items: int) -> list[float | None]:
     """The medians of the columns that are times or rates."""
     whole = [one for one in rounds if one.received.whole]
     return [
@@ -159,24 +188,38 @@ def holds(bench: Bench, kind: type[Server], table: Table) -> None:
     )  # another address each round: a closed connection keeps its port for a minute
     with bench.start(kind) as server:
         for at_once in (32, AT_ONCE):
-            rounds = [
-                _holds_round(bench, server, at_once, next(sources)) for _ in range(bench.settings.rounds + 1)
-            ]
-            lost = sum((opened.lost for opened, _cpu in rounds), Counter())
-            rates = [opened.opened / (opened.end - opened.start) for opened, _cpu in rounds[1:]]
-            costs = [cpu / opened.opened * 1e6 for opened, cpu in rounds[1:] if opened.opened]
-            table.rows.append([kind.name, at_once, middle(rates), sum(lost.values()), middle(costs)])
-            table.notes += [f"{kind.name}, {at_once} at once: {loss}" for loss in _losses(lost)]
+            arrive(bench, server, table, at_once, sources, server.stream_request, opening_of(server))
 
 
-def _holds_round(bench: Bench, server: Server, at_once: int, source: int) -> tuple[Opened, float]:
-    """Open the holds of a round and close them; also returns the processor time of the server."""
+def arrive(
+    bench: Bench,
+    server: Server,
+    table: Table,
+    at_once: int,
+    sources: Iterator[int],
+    request: bytes,
+    is_open: Check,
+) -> None:
+    """All rounds of clients that come and go: a row."""
+    rounds = [
+        _arrivals(bench, server, at_once, next(sources), request, is_open)
+        for _ in range(bench.settings.rounds + 1)
+    ]
+    lost = sum((opened.lost for opened, _cpu in rounds), Counter())
+    rates = [opened.opened / (opened.end - opened.start) for opened, _cpu in rounds[1:]]
+    costs = [cpu / opened.opened * 1e6 for opened, cpu in rounds[1:] if opened.opened]
+    table.rows.append([server.name, at_once, middle(rates), sum(lost.values()), middle(costs)])
+    table.notes += [f"{server.name}, {at_once} at once: {loss}" for loss in losses(lost)]
+
+
+def _arrivals(
+    bench: Bench, server: Server, at_once: int, source: int, request: bytes, is_open: Check
+) -> tuple[Opened, float]:
+    """Open the clients of a round and close them; also returns the processor time of the server."""
     server.program.settle()
     bench.loads.target(server.address, source)
     cpu = server.program.cpu_seconds()
-    opened = bench.loads.open_streams(
-        server.stream_request, server.opening, bench.settings.holds, at_once, OPEN_PATIENCE
-    )
+    opened = bench.loads.open(request, is_open, bench.settings.holds, at_once, OPEN_PATIENCE)
     cpu = server.program.cpu_seconds() - cpu
     bench.loads.close()
     return opened, cpu
@@ -193,23 +236,34 @@ def requests_table() -> Table:
 def requests(bench: Bench, kind: type[Server], table: Table) -> None:
     """Plain proxied requests per second."""
     with bench.start(kind) as server:
-        rates, costs, busy = [], [], []
-        wrong: Counter[str] = Counter()
-        for number in range(bench.settings.rounds + 1):
-            cpu = server.program.cpu_seconds()
-            parts = bench.loads.pump(
-                server.address, server.plain_request, PLAIN_BODY, CONNECTIONS, bench.settings.seconds
-            )
-            cpu = server.program.cpu_seconds() - cpu
-            whole = sum(part.whole for part in parts)
-            if number and whole:
-                wrong += sum((part.wrong for part in parts), Counter())
-                seconds = max(part.seconds for part in parts)
-                rates.append(whole / seconds)
-                costs.append(cpu / whole * 1e6)
-                busy.append(sum(part.cpu for part in parts) / seconds * 100)
-        table.rows.append([kind.name, middle(rates), sum(wrong.values()), middle(costs), middle(busy)])
-        table.notes += [f"{kind.name}: {loss}" for loss in _losses(wrong)]
+        work = Work(server.plain_request, partial(is_response, body=PLAIN_BODY))
+        ask(bench, table, kind.name, server.address, work, server.program.cpu_seconds)
+
+
+def ask(
+    bench: Bench,
+    table: Table,
+    name: str,
+    address: tuple[str, int],
+    work: Work,
+    cpu_seconds: Callable[[], float],
+) -> None:
+    """All rounds of questions: a row."""
+    rates, costs, busy = [], [], []
+    wrong: Counter[str] = Counter()
+    for number in range(bench.settings.rounds + 1):
+        cpu = cpu_seconds()
+        parts = bench.loads.pump(address, work, CONNECTIONS, bench.settings.seconds)
+        cpu = cpu_seconds() - cpu
+        whole = sum(part.whole for part in parts)
+        if number and whole:
+            wrong += sum((part.wrong for part in parts), Counter())
+            seconds = max(part.seconds for part in parts)
+            rates.append(whole / seconds)
+            costs.append(cpu / whole * 1e6)
+            busy.append(sum(part.cpu for part in parts) / seconds * 100)
+    table.rows.append([name, middle(rates), sum(wrong.values()), middle(costs), middle(busy)])
+    table.notes += [f"{name}: {loss}" for loss in losses(wrong)]
 
 
 def memory_table() -> Table:
@@ -226,30 +280,47 @@ def memory_table() -> Table:
 
 def memory(bench: Bench, kind: type[Server], table: Table) -> None:
     """Memory per held client, as streams and as response holds, each in a fresh server."""
-    for streams in (True, False):
-        with bench.start(kind) as server:
-            bench.loads.target(server.address, 1)
-            bench.loads.open_streams(server.stream_request, server.opening, WARM_UP, 8, OPEN_PATIENCE)
-            bench.loads.target(server.address, 2)
-            server.program.settle()
-            before = server.program.memory()
-            if streams:
-                _open(bench, server)
-            else:
-                _open_responses(bench, server)
-            server.program.settle()
-            after = server.program.memory()
-            proof = _round(bench, server, bench.content(f"{kind.name} proof"), streams).received
-            grown = after - before
-            held = max(proof.whole, 1)
-            table.rows.append(
-                [
-                    *(kind.name, "stream" if streams else "response", proof.whole),
-                    *(grown.pss / held / 1024, grown.uss / held / 1024),
-                    *(before.pss / 2**20, after.pss / 2**20),
-                ]
-            )
-            bench.loads.close()
+    with bench.start(kind) as server:
+        warm_up(bench, server, server.stream_request, opening_of(server))
+        grow(bench, server, table, STREAM, _open, is_stream_content)
+    with bench.start(kind) as server:
+        warm_up(bench, server, server.stream_request, opening_of(server))
+        grow(bench, server, table, RESPONSE, _open_responses, is_response)
+
+
+def warm_up(bench: Bench, server: Server, request: bytes, is_open: Check) -> None:
+    """Let a few clients come and go."""
+    bench.loads.target(server.address, 1)
+    bench.loads.open(request, is_open, WARM_UP, 8, OPEN_PATIENCE)
+    bench.loads.target(server.address, 2)
+
+
+def grow(
+    bench: Bench,
+    server: Server,
+    table: Table,
+    as_what: str,
+    fill: Callable[[Bench, Server], object],
+    is_content: Callable[..., bool],
+) -> None:
+    """By how much the server grows when `fill` opens its clients: a row."""
+    server.program.settle()
+    before = server.program.memory()
+    fill(bench, server)
+    server.program.settle()
+    after = server.program.memory()
+    contents = bench.content(f"{server.name} proof")
+    proof = one_round(bench, server, contents, as_what, is_content).received
+    grown = after - before
+    held = max(proof.whole, 1)
+    table.rows.append(
+        [
+            *(server.name, as_what.removeprefix("http-"), proof.whole),
+            *(grown.pss / held / 1024, grown.uss / held / 1024),
+            *(before.pss / 2**20, after.pss / 2**20),
+        ]
+    )
+    bench.loads.close()
 
 
 def _open_responses(bench: Bench, server: Server) -> None:

@@ -69,6 +69,11 @@ class Origin:
             self._connections[connection.fileno()] = connection
             self._poll.register(connection, select.EPOLLIN)
 
+    def _take(self, data: bytes) -> tuple[bytes, bytes]:
+        """The answers to all whole requests, and what is left of `data`."""
+        *heads, rest = data.split(b"\r\n\r\n")
+        return b"".join([self._answer(head) for head in heads]), rest
+
     def _serve(self, fd: int) -> None:
         connection = self._connections[fd]
         try:
@@ -80,10 +85,9 @@ class Origin:
             return
         if fd in self._partial:
             data = self._partial.pop(fd) + data
-        heads = data.split(b"\r\n\r\n")
-        if heads[-1]:
-            self._partial[fd] = heads[-1]
-        answer = b"".join([self._answer(head) for head in heads[:-1]])
+        answer, rest = self._take(data)
+        if rest:
+            self._partial[fd] = rest
         try:
             connection.sendall(answer)
         except OSError:
@@ -107,8 +111,8 @@ class Origin:
         self._connections.pop(fd).close()
 
 
-def _main(pipe: Connection) -> None:
-    origin = Origin()
+def _main(pipe: Connection, kind: type[Origin]) -> None:
+    origin = kind()
     pipe.send(origin.port)
     origin.run()
 
@@ -116,10 +120,10 @@ def _main(pipe: Connection) -> None:
 class OriginProcess:
     """The parent's handle: where the origin listens, what it has been asked, and how to end it."""
 
-    def __init__(self) -> None:
+    def __init__(self, kind: type[Origin] = Origin) -> None:
         context = multiprocessing.get_context("spawn")
         pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_main, args=(theirs,), daemon=True, name="origin")
+        self._process = context.Process(target=_main, args=(theirs, kind), daemon=True)
         self._process.start()
         if not pipe.poll(30):
             raise RuntimeError("the origin did not start")

@@ -24,12 +24,14 @@ from typing import ClassVar
 import benchmarks
 from benchmarks.origin import CHANNEL, OPENING, PLAIN_BODY
 from benchmarks.process import Program, free_ports
-from benchmarks.verify import is_response, read_head
+from benchmarks.verify import DEFLATE, KEY, is_response, read_head
 
 START_PATIENCE = 20.0  # seconds until a server must answer a request
 PUBLISH_PATIENCE = 60.0  # seconds until a publish must be acknowledged
 CLIENTS_MAX = 18000  # what a server is configured for; below the usual limit of open files
 NO_LIMIT = 100_000_000
+STREAM, RESPONSE, SOCKET = "http-stream", "http-response", "ws-message"
+CONTENT_KEYS = {STREAM: "content", RESPONSE: "body", SOCKET: "content"}
 ACKNOWLEDGED = re.compile(rb"HTTP/1\.1 20[0-2] ")
 
 
@@ -38,9 +40,21 @@ def get_request(path: str, *headers: str) -> bytes:
     return "\r\n".join([f"GET {path} HTTP/1.1", "Host: 127.0.0.1", *headers]).encode() + b"\r\n\r\n"
 
 
-def post_request(path: str, body: bytes) -> bytes:
+def socket_request(path: str, *headers: str) -> bytes:
+    """A handshake, in bytes."""
+    version, key = "Sec-WebSocket-Version: 13", f"Sec-WebSocket-Key: {KEY}"
+    return get_request(path, "Upgrade: websocket", "Connection: Upgrade", version, key, *headers)
+
+
+OFFER = (
+    f"Sec-WebSocket-Extensions: {DEFLATE.decode()}; server_no_context_takeover; client_no_context_takeover"
+)
+
+
+def post_request(path: str, body: bytes, *headers: str) -> bytes:
     """A POST request, in bytes."""
-    return f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+    lines = [f"POST {path} HTTP/1.1", "Host: 127.0.0.1", f"Content-Length: {len(body)}", *headers, "", ""]
+    return "\r\n".join(lines).encode() + body
 
 
 class NotStarted(Exception):
@@ -57,8 +71,10 @@ class Server:
     hold_request: ClassVar[bytes] = get_request("/hold")
     note: ClassVar[str] = ""  # what the reader of a table must know
 
-    def __init__(self, origin_port: int, log_level: int) -> None:
+    def __init__(self, origin_port: int, events_port: int, log_level: int, compress: bool) -> None:
         self._origin_port = origin_port
+        self._events_port = events_port
+        self._compress = compress
         self._log_level = log_level
         self._directory = Path()
         self.port, self._control_port, *self._more_ports = free_ports(5)
@@ -77,14 +93,20 @@ class Server:
         """Write the configuration; returns the command line."""
         raise NotImplementedError
 
-    def messages(self, contents: list[bytes], streams: bool) -> bytes:
-        """The bytes to send to the control port so that `contents` are published."""
+    def messages(self, contents: list[bytes], as_what: str) -> bytes:
+        """The bytes to send to the control port so that `contents` are published; `as_what` is a format of
+        items."""
         raise NotImplementedError
 
     @classmethod
     def _files_below(cls) -> str | None:
         """The directory for configuration and sockets; None for the system's usual one."""
         return None
+
+    @property
+    def socket_request(self) -> bytes:
+        """The handshake of a WebSocket."""
+        return socket_request("/ws", OFFER) if self._compress else socket_request("/ws")
 
     @property
     def address(self) -> tuple[str, int]:
@@ -128,9 +150,9 @@ class Server:
             time.sleep(0.1)
         raise NotStarted(f"{self.name} did not start:\n{self.program.log_tail()}")
 
-    def publish(self, contents: list[bytes], streams: bool = True) -> float:
+    def publish(self, contents: list[bytes], as_what: str) -> float:
         """Publish and wait to be acknowledged; returns the time (monotonic clock) just before sending."""
-        data = self.messages(contents, streams)
+        data = self.messages(contents, as_what)
         expected = self._posts(contents)
         answers = b""
         control = ("127.0.0.1", self._control_port)
@@ -169,9 +191,9 @@ class Pushpin(Server):
             ["pushpin", "--version"], capture_output=True, text=True, timeout=10
         ).stdout.strip()
 
-    def messages(self, contents: list[bytes], streams: bool) -> bytes:
-        kind, key = ("http-stream", "content") if streams else ("http-response", "body")
-        items = [{"channel": CHANNEL, "formats": {kind: {key: content.decode()}}} for content in contents]
+    def messages(self, contents: list[bytes], as_what: str) -> bytes:
+        key = CONTENT_KEYS[as_what]
+        items = [{"channel": CHANNEL, "formats": {as_what: {key: content.decode()}}} for content in contents]
         return post_request("/publish/", json.dumps({"items": items}).encode())
 
     def _sections(self) -> dict[str, dict[str, object]]:
@@ -184,6 +206,7 @@ class Pushpin(Server):
                 "logdir": self._directory,
                 "log_level": self._log_level,
                 "client_maxconn": CLIENTS_MAX,
+                "allow_compression": str(self._compress).lower(),
             },
             "proxy": {"routesfile": "routes", "sig_key": "benchmark"},
             "handler": {
@@ -201,7 +224,11 @@ class Pushpin(Server):
         lines = []
         for section, keys in sections.items():
             lines += [f"[{section}]", *(f"{key}={value}" for key, value in keys.items()), ""]
-        (self._directory / "routes").write_text(f"* 127.0.0.1:{self._origin_port}\n")
+        routes = [
+            f"*,path_beg=/ws 127.0.0.1:{self._events_port},over_http",
+            f"* 127.0.0.1:{self._origin_port}",
+        ]
+        (self._directory / "routes").write_text("\n".join([*routes, ""]))
         file = self._directory / "pushpin.conf"
         file.write_text("\n".join(lines))
         return file
@@ -312,7 +339,8 @@ http {{
         location = /auth {{ internal; proxy_pass http://origin; }}
         location = /stream {{ nchan_subscriber http-chunked; nchan_authorize_request /auth; }}
         location = /hold {{ nchan_subscriber longpoll; nchan_authorize_request /auth; }}
-        location = /publish/ {{ nchan_publisher http; nchan_message_buffer_length 50; }}
+        location = /ws {{ nchan_subscriber websocket; nchan_authorize_request /auth; }}
+        location = /publish/ {{ nchan_publisher http; nchan_message_buffer_length 50; {deflate} }}
     }}
 }}
 """
@@ -340,7 +368,7 @@ class Nchan(Server):
         nchan = subprocess.run(query, capture_output=True, text=True, timeout=10).stdout.strip()
         return f"{nginx.rpartition(' ')[2]} with nchan {nchan}"
 
-    def messages(self, contents: list[bytes], streams: bool) -> bytes:
+    def messages(self, contents: list[bytes], as_what: str) -> bytes:
         return b"".join(post_request("/publish/", content) for content in contents)
 
     def _posts(self, contents: list[bytes]) -> int:
@@ -359,6 +387,7 @@ class Nchan(Server):
                 port=self.port,
                 control=self._control_port,
                 channel=CHANNEL,
+                deflate="nchan_deflate_message_for_websocket on;" if self._compress else "",
             )
         )
         return ["nginx", "-p", str(self._directory), "-c", str(file)]

@@ -10,7 +10,21 @@ Used by the load processes (`load`, `held`, `pump`). Never reads a socket itself
 
 from __future__ import annotations
 
+import zlib
+from base64 import b64encode
+from collections.abc import Callable
 from dataclasses import dataclass
+from hashlib import sha1
+
+Check = Callable[[bytes], bool]
+"""Whether what has arrived is whole; False while bytes are missing, `Broken` when they are wrong."""
+KEY = "dGhlIHNhbXBsZSBub25jZQ=="
+"""What clients of WebSockets send: the same for all of them, so that they are all answered alike."""
+ACCEPT = b64encode(sha1(f"{KEY}258EAFA5-E914-47DA-95CA-C5AB0DC85B11".encode()).digest())
+"""And what they are to be answered (RFC 6455, 4.2.2)."""
+TEXT = 0x81
+COMPRESSED = 0xC1
+DEFLATE = b"permessage-deflate"
 
 
 class Broken(Exception):
@@ -107,3 +121,62 @@ def is_stream_opening(data: bytes, opening: bytes) -> bool:
     if head.headers.get(b"transfer-encoding", b"").lower() != b"chunked":
         raise Broken("not a chunked response")
     return is_stream_content(data[head.size :], opening)
+
+
+def is_switched(data: bytes, compressed: bool) -> bool:
+    """Whether `data` is the head of a 101 to `KEY` and nothing else; `compressed`: messages will be."""
+    head = read_head(data)
+    if head is None:
+        return False
+    if head.status != 101:
+        raise Broken(f"status {head.status}")
+    if head.headers.get(b"sec-websocket-accept") != ACCEPT:
+        raise Broken("wrong Sec-WebSocket-Accept")
+    if (DEFLATE in head.headers.get(b"sec-websocket-extensions", b"")) != compressed:
+        raise Broken("compression agreed" if not compressed else "compression not agreed")
+    if len(data) > head.size:
+        raise Broken("more than the opening")
+    return True
+
+
+def read_frames(data: bytes) -> tuple[list[bytes], bool]:
+    """The messages of all whole frames, each of them a TEXT, and whether `data` ends behind one."""
+    messages: list[bytes] = []
+    at = 0
+    while at + 2 <= len(data):
+        first, size = data[at], data[at + 1]
+        if first not in (TEXT, COMPRESSED) or size > 126:
+            raise Broken(f"not a frame of text: {data[at : at + 2].hex()}")
+        start = at + 2
+        if size == 126:
+            size = int.from_bytes(data[start : start + 2], "big")
+            start += 2
+        if len(data) < start + size:
+            break
+        at = start + size
+        messages.append(data[start:at] if first == TEXT else _inflate(data[start:at]))
+    return messages, at == len(data)
+
+
+def _inflate(data: bytes) -> bytes:
+    """A message whose compressor began anew (RFC 7692, 7.2.2)."""
+    try:
+        return zlib.decompressobj(-zlib.MAX_WBITS).decompress(data + b"\x00\x00\xff\xff")
+    except zlib.error as error:
+        raise Broken(f"compressed wrongly: {error}") from None
+
+
+def is_socket_content(data: bytes, content: bytes) -> bool:
+    """Whether `data` is exactly `content` in frames: a message for each line."""
+    messages, at_end = read_frames(data)
+    if messages != content.splitlines(keepends=True)[: len(messages)]:
+        raise Broken("not the published content")
+    return at_end and b"".join(messages) == content
+
+
+def is_echo(data: bytes, content: bytes) -> bool:
+    """Whether `data` is one frame with exactly `content`."""
+    messages, at_end = read_frames(data)
+    if messages and messages != [content]:
+        raise Broken("not what was said")
+    return at_end and bool(messages)
