@@ -17,7 +17,7 @@ from pushpin_tw.edge.connection import ClientConnection
 from pushpin_tw.edge.responder import Responder
 from pushpin_tw.edge.watch import Deadlines
 from pushpin_tw.framing import ServerFraming
-from pushpin_tw.sockets import IClientSocket
+from pushpin_tw.sockets import NORMAL, IClientSocket
 from pushpin_tw.wire.headers import Header, get_all
 from pushpin_tw.wire.http1 import encode_head, status_line
 from pushpin_tw.wire.message import Request
@@ -190,10 +190,10 @@ class ClientSocket:
             self._waiting.append(data)
 
     def close(self, code: int | None = None, reason: bytes = b"") -> None:
-        """Say CLOSE; see ``ISocket``."""
+        """Say CLOSE; see ``ISocket``.  No code is written as 1000 (websocket 1.8)."""
         if self._closed or self._connection.closing:
             return
-        self._framing.close(code, reason)
+        self._framing.close(NORMAL if code is None else code, reason)
         self._closed = True
         self._room.closing.add(self)
         self._end()

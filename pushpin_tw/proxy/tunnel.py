@@ -141,7 +141,7 @@ class OriginEnd:
     @guarded
     def socket_closed(self, code: int | None, reason: bytes) -> None:
         """The origin wants to end."""
-        self.tunnel.close_client(NORMAL if code is None else code, reason)
+        self.tunnel.close_client(code, reason)
 
     @guarded
     def socket_drained(self) -> None:
@@ -236,7 +236,7 @@ class Tunnel:
         if client.congested and self.origin is not None:
             self.origin.pause()
 
-    def close_client(self, code: int, reason: bytes) -> None:
+    def close_client(self, code: int | None, reason: bytes) -> None:
         """Say CLOSE; nothing is published to this client any more."""
         if not self.closing:
             self.closing = True

@@ -466,7 +466,7 @@ def test_a_close_without_a_code(target: str, code: str) -> None:
     talk.client.owner.socket_closed(None, b"")
     assert talk.scene.said() == [f"a: close {code}"]
     talk.origin.owner.socket_closed(None, b"")
-    assert talk.scene.said() == ["client: close 1000"]
+    assert talk.scene.said() == ["client: close None"]
 
 
 def test_the_origin_ends_it() -> None:
