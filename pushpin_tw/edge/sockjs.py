@@ -13,7 +13,7 @@ from typing import Any
 
 from zope.interface import implementer
 
-from pushpin_tw.edge.sockjsanswer import EVENT_SOURCE, POLLING, XHR_STREAMING, Carrier, Client, Transport
+from pushpin_tw.edge.sockjsanswer import EVENT_SOURCE, XHR_STREAMING, Carrier, Client, Stream, html_file
 from pushpin_tw.edge.sockjsframed import FramedResponder
 from pushpin_tw.edge.sockjssession import Session
 from pushpin_tw.errors import HttpError, WireError
@@ -34,14 +34,18 @@ _PREFLIGHT_METHODS: Header = (b"Access-Control-Allow-Methods", b"OPTIONS, GET, P
 _SCHEMES = {"http": "ws", "https": "wss"}
 _BODY_HEADERS = frozenset({b"content-length", b"transfer-encoding", b"content-type", b"expect"})
 
-# What sends frames to the client: method and last segment of the path.
-_TRANSPORTS: dict[tuple[bytes, bytes], Transport] = {
-    (b"POST", b"xhr"): POLLING,
-    (b"GET", b"jsonp"): POLLING,
-    (b"POST", b"jsonp"): POLLING,
-    (b"POST", b"xhr_streaming"): XHR_STREAMING,
-    (b"GET", b"eventsource"): EVENT_SOURCE,
+# What carries frames to the client: method and last segment of the path, and how many fit into a response.
+_CARRIERS: dict[tuple[bytes, bytes], Callable[[bytes], Stream | None]] = {
+    (b"POST", b"xhr"): lambda _: None,
+    (b"GET", b"jsonp"): lambda _: None,
+    (b"POST", b"jsonp"): lambda _: None,
+    (b"POST", b"xhr_streaming"): lambda _: XHR_STREAMING,
+    (b"GET", b"eventsource"): lambda _: EVENT_SOURCE,
+    (b"GET", b"htmlfile"): html_file,
 }
+_SCRIPTS = frozenset({b"jsonp", b"jsonp_send"})
+"""What is answered with a script, if the client names a function for it to call."""
+_CALLING = _SCRIPTS | {b"htmlfile"}
 _SENDS: dict[bytes, Callable[[bytes], list[bytes]]] = {b"xhr_send": read_messages, b"jsonp_send": read_form}
 
 Start = Callable[[Request, Uri, Route, Any], None]
@@ -136,7 +140,10 @@ class SockJs:
             case [page] if method == b"GET" and page.startswith(b"iframe") and page.endswith(b".html"):
                 self._answer_page(visit)
             case [server, session, action] if server and session:
-                self._answer_session(visit, session, action, body)
+                try:
+                    self._answer_session(visit, session, action, body)
+                except HttpError as error:
+                    visit.client.answer(error.status, error.text.encode() + b"\n")
             case _:
                 visit.client.answer(404, NOT_FOUND)
 
@@ -158,23 +165,19 @@ class SockJs:
     # ---- with one ------------------------------------------------------------------------------------------
 
     def _answer_session(self, visit: _Visit, name: bytes, action: bytes, body: bytes) -> None:
-        client, key = visit.client, (visit.route.id, name)
-        if action in (b"jsonp", b"jsonp_send"):
-            try:
-                client.callback = read_callback(visit.uri.query)
-            except HttpError as error:
-                client.answer(error.status, error.text.encode() + b"\n")
-                return
+        client, key, method = visit.client, (visit.route.id, name), visit.request.method
         session = self._sessions.get(key)
-        transport = _TRANSPORTS.get((visit.request.method, action))
-        if transport is not None:
-            if session is not None:
-                session.poll(Carrier(client, transport))
-            elif action == b"jsonp" and client.callback is None:
-                client.answer(400, b"Bad Request\n")
-            else:
-                self._open(visit, key, Carrier(client, transport))
-        elif session is not None and visit.request.method == b"POST" and action in _SENDS:
+        callback = None
+        if action in _CALLING:
+            callback = read_callback(visit.uri.query)
+        if action in _SCRIPTS:
+            client.callback = callback
+        make = _CARRIERS.get((method, action))
+        if make is not None:
+            if callback is None and (action == b"htmlfile" or (action == b"jsonp" and session is None)):
+                raise HttpError("Bad Request")
+            self._carry(visit, key, session, Carrier(client, make(callback or b"")))
+        elif session is not None and method == b"POST" and action in _SENDS:
             try:
                 messages = _SENDS[action](body)
             except WireError:
@@ -183,13 +186,18 @@ class SockJs:
         else:
             client.answer(404, NOT_FOUND)
 
-    def _open(self, visit: _Visit, key: tuple[str, bytes], carrier: Carrier) -> None:
-        if len(self._sessions) >= self._limit:
+    def _carry(
+        self, visit: _Visit, key: tuple[str, bytes], session: Session | None, carrier: Carrier
+    ) -> None:
+        """A request that frames can be sent on: for ``session``, or for one that it opens."""
+        if session is not None:
+            session.poll(carrier)
+        elif len(self._sessions) >= self._limit:
             self._services.stats.count("sockjs-sessions-refused")
             visit.client.answer(503, b"Too many sessions\n")
-            return
-        self._sessions[key] = session = Session(self._services, carrier, partial(self._forget, key))
-        visit.open(session, visit.route.sockjs)
+        else:
+            self._sessions[key] = session = Session(self._services, carrier, partial(self._forget, key))
+            visit.open(session, visit.route.sockjs)
 
     def _forget(self, key: tuple[str, bytes]) -> None:
         del self._sessions[key]

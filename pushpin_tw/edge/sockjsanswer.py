@@ -6,7 +6,7 @@ a client is told, or when.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -16,7 +16,7 @@ from pushpin_tw.grip.status import default_reason
 from pushpin_tw.interfaces import IResponderOwner
 from pushpin_tw.wire.headers import Header, get, without
 from pushpin_tw.wire.message import Request
-from pushpin_tw.wire.sockjs import padded
+from pushpin_tw.wire.sockjs import html_beginning, html_frame, padded
 
 STREAM_LIMIT = 131_072
 """Bytes of a streaming response; then it ends, for clients keep all of it, and the next one goes on."""
@@ -29,20 +29,22 @@ _ALLOWING = frozenset({b"access-control-allow-origin", b"access-control-allow-cr
 
 
 @dataclass(frozen=True, slots=True)
-class Transport:
-    """How frames travel to a client."""
+class Stream:
+    """How many frames travel in one response."""
 
-    content_type: bytes = _PLAIN
-    streaming: bool = False
-    """Whether a response carries many frames."""
-    prelude: bytes = b""
-    before: bytes = b""
-    after: bytes = b"\n"
+    content_type: bytes
+    prelude: bytes
+    wrap: Callable[[bytes], bytes]
+    """What stands for a frame."""
 
 
-POLLING = Transport()
-XHR_STREAMING = Transport(_SCRIPT + b"; charset=UTF-8", True, b"h" * 2048 + b"\n")
-EVENT_SOURCE = Transport(b"text/event-stream; charset=UTF-8", True, b"\r\n", b"data: ", b"\r\n\r\n")
+XHR_STREAMING = Stream(_SCRIPT + b"; charset=UTF-8", b"h" * 2048 + b"\n", b"%b\n".__mod__)
+EVENT_SOURCE = Stream(b"text/event-stream; charset=UTF-8", b"\r\n", b"data: %b\r\n\r\n".__mod__)
+
+
+def html_file(callback: bytes) -> Stream:
+    """A page in a frame of the client's, whose scripts talk to ``callback``."""
+    return Stream(b"text/html; charset=UTF-8", html_beginning(callback), html_frame)
 
 
 class Client:
@@ -93,11 +95,12 @@ class CarrierOwner(Protocol):
 class Carrier:
     """A request that a session answers with frames: with one if it is a poll, else with many."""
 
-    __slots__ = ("_left", "_session", "client", "transport")
+    __slots__ = ("_left", "_session", "_stream", "client")
 
-    def __init__(self, client: Client, transport: Transport) -> None:
+    def __init__(self, client: Client, stream: Stream | None) -> None:
+        """``stream``: None for a poll."""
         self.client = client
-        self.transport = transport
+        self._stream = stream
         self._left = STREAM_LIMIT
         self._session: CarrierOwner | None = None
 
@@ -106,19 +109,27 @@ class Carrier:
         self._session = session
         self.client.responder.own(self)
 
-    def send(self, frame: bytes) -> bool:
-        """Send a frame; returns whether there may be another one."""
-        transport = self.transport
-        if not transport.streaming:
-            self._session = None
-            self.client.tell(frame, transport.after)
-            return False
+    def begin(self) -> None:
+        """The session is open; a stream begins before there is a frame, so that the client need not doubt."""
+        if self._stream is not None:
+            self._begin(self._stream)
+            self.client.responder.flush()
+
+    def _begin(self, stream: Stream) -> None:
         responder = self.client.responder
         if not responder.started:
-            headers = self.client.headers(transport.content_type)
-            responder.start(200, default_reason(200), headers, None)
-            responder.write(transport.prelude)
-        text = b"%b%b%b" % (transport.before, frame, transport.after)
+            responder.start(200, default_reason(200), self.client.headers(stream.content_type), None)
+            responder.write(stream.prelude)
+
+    def send(self, frame: bytes) -> bool:
+        """Send a frame; returns whether there may be another one."""
+        stream, responder = self._stream, self.client.responder
+        if stream is None:
+            self._session = None
+            self.client.tell(frame, b"\n")
+            return False
+        self._begin(stream)
+        text = stream.wrap(frame)
         responder.write(text)
         self._left -= len(text)
         if self._left <= 0:

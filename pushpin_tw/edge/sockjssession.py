@@ -96,6 +96,7 @@ class Session:
             full = self.congested
             self._carrier = carrier
             carrier.hold(self)
+            carrier.begin()
             self._services.wheel.schedule(self, HEARTBEAT)
             self._push()
             if full and not self.congested and self._owner is not None:

@@ -18,6 +18,8 @@ OPEN = b"o"
 HEARTBEAT = b"h"
 MAX_CLOSE_REASON = 123
 """Bytes of a close reason (RFC 6455, 5.5.1)."""
+MIN_HTML = 1024
+"""Bytes of a page that browsers may wait for before they show or run any of it."""
 NO_REASON = "Connection closed"
 """What a client is told when there is no reason."""
 
@@ -47,10 +49,26 @@ def close_frame(code: int | None, reason: bytes) -> bytes:
 
 def padded(callback: bytes, text: bytes) -> bytes:
     """``text`` as a script that calls ``callback`` with it, which ``read_callback`` has checked."""
+    return b"/**/%b(%b);\n" % (callback, _script_literal(text))
+
+
+def html_beginning(callback: bytes) -> bytes:
+    """The beginning of a page that never ends: its scripts talk to ``callback`` in the page around it, which
+    ``read_callback`` has checked.  So long that browsers begin to run it."""
+    return (_HTML % (callback, callback)).ljust(MIN_HTML) + b"\r\n\r\n"
+
+
+def html_frame(frame: bytes) -> bytes:
+    """The part of that page that hands over a frame."""
+    return b"<script>\np(%b);\n</script>\r\n" % _script_literal(frame).replace(b"<", b"\\u003c")
+
+
+def _script_literal(text: bytes) -> bytes:
+    """A string within a script: a line ends where JSON does not see it."""
     literal = quote(text)
     for character, escape in _LINE_ENDS:
         literal = literal.replace(character, escape)
-    return b"/**/%b(%b);\n" % (callback, literal)
+    return literal
 
 
 def iframe_page(url: str) -> tuple[bytes, bytes]:
@@ -78,6 +96,28 @@ _IFRAME = b"""\
   <p>This is a SockJS hidden iframe. It's used for cross domain magic.</p>
 </body>
 </html>
+"""
+
+
+# A page around it that has not set its domain is reached only by one that has not, either.
+_HTML = b"""\
+<!doctype html>
+<html><head>
+  <meta http-equiv="X-UA-Compatible" content="IE=edge" />
+  <meta http-equiv="Content-Type" content="text/html; charset=UTF-8" />
+</head><body><h2>Don't panic!</h2>
+  <script>
+    var c;
+    try {
+      c = parent.%b;
+    } catch (e) {
+      document.domain = document.domain;
+      c = parent.%b;
+    }
+    c.start();
+    function p(d) { c.message(d); }
+    window.onload = c.stop;
+  </script>
 """
 
 

@@ -11,7 +11,7 @@ from twisted.internet import reactor
 from twisted.internet.task import deferLater
 
 from pushpin_tw.sockets import BINARY, PING, PONG, TEXT
-from pushpin_tw.wire.sockjs import quote
+from pushpin_tw.wire.sockjs import html_beginning, quote
 from tests.loopback.sockjsstage import BASE, URL, Stage, sockjs
 from tests.support.rawclient import RawClient
 
@@ -78,7 +78,7 @@ async def test_a_browser_that_asks_beforehand_is_told_what_it_may_do() -> None:
         ("GET", "/sj/s/i/xhr"),
         ("GET", "/sj/s/i/xhr_streaming"),
         ("POST", "/sj/s/i/eventsource"),
-        ("GET", "/sj/s/i/htmlfile?c=a"),
+        ("POST", "/sj/s/i/htmlfile?c=a"),
         ("GET", "/sj/s/i/websocket"),
         ("GET", "/sj/websocket"),
         ("GET", "/sj"),
@@ -438,6 +438,9 @@ async def test_ws_135_no_script_without_a_name(query: str) -> None:
 # ---- streams -----------------------------------------------------------------------------------------------
 
 
+HTML = ("text/html; charset=UTF-8", html_beginning(b"f"), b"<script>\np(", b");\n</script>\r\n")
+
+
 async def stream(stage: Stage, target: str, method: str) -> RawClient:
     return await stage.send(target, b"" if method == "POST" else None, method=method)
 
@@ -447,6 +450,7 @@ async def stream(stage: Stage, target: str, method: str) -> RawClient:
     [
         ("POST", "xhr_streaming", "application/javascript; charset=UTF-8", b"h" * 2048 + b"\n", b"", b"\n"),
         ("GET", "eventsource", "text/event-stream; charset=UTF-8", b"\r\n", b"data: ", b"\r\n\r\n"),
+        ("GET", "htmlfile?c=f", *HTML),
     ],
 )
 @pytest_twisted.ensureDeferred
@@ -454,7 +458,7 @@ async def test_a_stream_carries_many_frames(
     method: str, target: str, kind: str, prelude: bytes, before: bytes, after: bytes
 ) -> None:
     def frames(*texts: bytes) -> bytes:
-        return b"".join(before + text + after for text in texts)
+        return b"".join(before + (quote(text) if b"script" in before else text) + after for text in texts)
 
     async with sockjs() as stage:
         client = await stream(stage, f"/sj/s/i/{target}", method)
@@ -495,6 +499,35 @@ async def test_a_stream_ends_after_a_while_and_the_next_goes_on() -> None:
         await body.expect(b"h" * 2048 + b'\na["later"]\n')
         assert await stage.text(SEND, b'["up"]') == b"ok"
         await stage.started[0].told(b"up")
+
+
+@pytest.mark.parametrize("query", ["", "?c=", "?c=a(b)", "?callback=%3C"])
+@pytest_twisted.ensureDeferred
+async def test_no_page_without_a_name(query: str) -> None:
+    async with sockjs() as stage:
+        await opened(stage)
+        answer = await stage.get(f"/sj/s/i/htmlfile{query}")
+        assert (answer.status, headers(answer), answer.body) == (400, [PLAIN, *COMMON], b"Bad Request\n")
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_is_in_a_page_stays_within_its_script() -> None:
+    async with sockjs() as stage:
+        client = await stream(stage, "/sj/s/i/htmlfile?c=f", "GET")
+        body = client.body(await client.read_head())
+        await body.expect(html_beginning(b"f") + b'<script>\np("o");\n</script>\r\n')
+        stage.socket.send(TEXT, "</script>\u2028".encode())
+        await body.expect(b'<script>\np("a[\\"\\u003c/script>\\u2028\\"]");\n</script>\r\n')
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_stream_begins_at_once() -> None:
+    async with sockjs() as stage:
+        await opened(stage)
+        client = await stream(stage, "/sj/s/i/htmlfile?c=f", "GET")
+        body = client.body(await client.read_head())
+        await body.expect(html_beginning(b"f"))
+        assert not body.pending
 
 
 @pytest_twisted.ensureDeferred

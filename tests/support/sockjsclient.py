@@ -10,6 +10,7 @@ import json
 from typing import Any
 from urllib.parse import quote
 
+from pushpin_tw.wire.sockjs import html_beginning
 from tests.support.rawclient import Answer, BodyReader, RawClient
 from tests.support.wsclient import SocketClient
 from tests.support.wspeer import CLOSE, TEXT
@@ -195,6 +196,24 @@ class Events(Streams):
     after = "\r\n\r\n"
 
 
+class Pages(Streams):
+    """The same as a page that never ends."""
+
+    method = "GET"
+    action = "htmlfile"
+    before = "<script>\np("
+    after = ");\n</script>\r\n"
+
+    def __init__(self, scene: SocketStage, session: str = "i", base: str = "/sj", query: str = "") -> None:
+        super().__init__(scene, session, base, f"?c={CALLBACK}{query.replace('?', '&')}")
+        self.prelude = html_beginning(CALLBACK.encode()).decode()
+
+    def unpack(self, text: str) -> str:
+        assert "<" not in text
+        frame: str = json.loads(text)
+        return frame
+
+
 class Framed(Talk):
     """Frames within a WebSocket."""
 
@@ -254,6 +273,7 @@ WAYS: dict[str, Any] = {
     "jsonp": Scripts,
     "xhr_streaming": Streams,
     "eventsource": Events,
+    "htmlfile": Pages,
     "framed": Framed,
     "raw": Raw,
 }

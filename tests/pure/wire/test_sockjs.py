@@ -72,6 +72,24 @@ def test_a_script_has_one_line(text: bytes) -> None:
     assert not set("\n\r\u2028\u2029") & set(sockjs.padded(b"f", text).decode()[:-1])
 
 
+def test_a_page_that_never_ends() -> None:
+    beginning = sockjs.html_beginning(b"_jp.abc")
+    page, mark, padding = beginning.partition(b"</script>\n")
+    assert len(beginning) == 1024 + 4
+    assert mark and not padding.strip()
+    assert page.count(b"c = parent._jp.abc;") == 2
+    assert b"<body>" in page and b"</body>" not in page
+
+
+@given(st.binary())
+def test_a_frame_stays_within_its_script(frame: bytes) -> None:
+    text = sockjs.html_frame(frame)
+    literal = text.removeprefix(b"<script>\np(").removesuffix(b");\n</script>\r\n")
+    assert len(text) - len(literal) == 25
+    assert json.loads(literal) == frame.decode("utf-8", "replace")
+    assert not set("<\n\r\u2028\u2029") & set(literal.decode())
+
+
 def test_ws_126_the_page_and_its_tag() -> None:
     page, tag = sockjs.iframe_page("http://cdn.example.com/sockjs.js?a=1&b=2")
     assert b'<script src="http://cdn.example.com/sockjs.js?a=1&b=2"></script>' in page
