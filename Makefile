@@ -5,6 +5,8 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 CONFIG ?= etc/pushpin.conf
+# For "make wstest" alone: the suite has not been moved to Python 3.
+PYTHON27 ?= python2.7
 # Handed on to pytest and to the benchmarks, for instance: make pytest ARGS="-k routes -x"
 ARGS   ?=
 # Per cent of lines and branches that the whole test run must reach.
@@ -15,7 +17,7 @@ METADATA := setup.cfg pyproject.toml
 INSTALL  := $(BIN)/python -m pip install --quiet --disable-pip-version-check --config-settings editable_mode=compat
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types docs pytest bench clean
+.PHONY: help run test lint types docs pytest bench wstest clean
 
 help: ## Say what can be made
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
@@ -43,6 +45,9 @@ pytest: $(VENV)/.ready-test ## Run the tests alone; ARGS are handed on
 bench: $(VENV)/.ready-run ## Measure beside what is installed of pushpin and nginx; takes minutes (ARGS: what)
 	$(BIN)/python -m benchmarks $(or $(ARGS),all)
 
+wstest: $(VENV)/.ready-test $(VENV)/wstest/.ready ## Let the Autobahn test suite judge WebSockets; needs PYTHON27=python2.7 (ARGS: setups)
+	$(BIN)/python -m tests.wstest --wstest $(VENV)/wstest/bin/wstest $(ARGS)
+
 clean: ## Remove everything that was made, the environment included
 	rm -rf $(VENV) build dist *.egg-info docs/_build run log htmlcov _trial_temp
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* coverage.xml twistd.pid twistd.log*
@@ -67,3 +72,12 @@ $(VENV)/.ready-run: $(VENV)/.created $(METADATA)
 $(VENV)/.ready-test: $(VENV)/.created $(METADATA)
 	$(INSTALL) -e '.[test,docs]'
 	@touch $@ $(VENV)/.ready-run
+
+# virtualenv 20.21 is the last that makes environments of Python 2.7.
+$(VENV)/wstest/.ready: $(VENV)/.created
+	@$(PYTHON27) -c 'import sys; sys.exit(sys.version_info[:2] != (2, 7))' || { \
+	    echo "The suite needs Python 2.7. Name one: make PYTHON27=/path/to/python2.7 wstest" >&2; exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'virtualenv<20.22'
+	$(BIN)/virtualenv --quiet --python $(PYTHON27) $(VENV)/wstest
+	$(VENV)/wstest/bin/pip install --quiet autobahntestsuite==25.10.1
+	@touch $@

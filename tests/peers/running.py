@@ -59,14 +59,17 @@ class Pushpin:
 
 
 @contextmanager
-def pushpin(directory: Path, *routes: str, extra: str = "", proxy: str = "") -> Iterator[Pushpin]:
-    """Start an instance with these routes; ``extra`` is appended to the conf, ``proxy`` to its [proxy]."""
+def pushpin(
+    directory: Path, *routes: str, extra: str = "", proxy: str = "", runner: str = ""
+) -> Iterator[Pushpin]:
+    """Start an instance with these routes; ``extra`` is appended to the conf, ``proxy`` to its [proxy],
+    ``runner`` to its [runner]."""
     port, control = free_port(), free_port()
     (directory / "routes").write_text("".join(f"{line}\n" for line in routes))
     conf = directory / "pushpin.conf"
     conf.write_text(
         f"[global]\nrundir={directory}/run\n"
-        f"[runner]\nhttp_port=127.0.0.1:{port}\nlogdir={directory}/log\n"
+        f"[runner]\nhttp_port=127.0.0.1:{port}\nlogdir={directory}/log\n{runner}\n"
         f"[proxy]\nroutesfile=routes\nsig_key=changeme\n{proxy}\n"
         f"[handler]\npush_in_http_addr=127.0.0.1\npush_in_http_port={control}\n{extra}\n"
     )
