@@ -111,11 +111,6 @@ class Outbox:
         """Whether there is something that the backend was not asked to take yet."""
         return len(self._queue) > self._kept or self.closing == SAID
 
-    @property
-    def lasting(self) -> bool:
-        """Whether there is something that the backend did not want: it is offered again at an occasion."""
-        return self._kept > 0
-
     def take(self) -> bytes:
         """The body of the next request: what waits, or a part of it; it waits on until ``accept``."""
         queue = self._queue
