@@ -29,9 +29,10 @@ PROXY_PENDING: dict[int, str] = {
     194: WEBSOCKET,
     196: WEBSOCKET,
     197: WEBSOCKET,
-    207: WEBSOCKET,
 }
 """Case number of the proxy specification to the reason."""
 
-SOCKET_PENDING: dict[int, str] = dict.fromkeys([*range(1, 125), *range(141, 146)], WEBSOCKET)
+SOCKET_PENDING: dict[int, str] = dict.fromkeys(
+    [*range(1, 50), *range(58, 73), *range(74, 125), *range(141, 146)], WEBSOCKET
+)
 """Case number of the WebSocket specification to the reason."""
