@@ -6,8 +6,12 @@ Under node it has no document, so that what needs one (scripts, frames) is tried
 from __future__ import annotations
 
 import json
+import threading
 import urllib.request
 from collections.abc import Iterator
+from contextlib import ExitStack
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -17,35 +21,96 @@ from tests.peers.running import Pushpin, pushpin
 from tests.peers.webdriver import CHROMIUM, DRIVER, Browser, browser
 
 ROUTES = ("*,sockjs=/echo,sockjs_as_path=/ws test", "*,path_beg=/page demo")
-MESSAGES = ['a "quoted" line\n', "é\u2028😀\u0000", ""]
+MESSAGES = ['a "quoted" </script> line\n', "é\u2028😀\u0000", ""]
 LIBRARY = ROOM / "node_modules" / "sockjs-client" / "dist" / "sockjs.min.js"
+
+UNDER_NODE = ("websocket", "xhr-streaming", "eventsource", "xhr-polling")
+HERE = ("htmlfile",)
+"""Transports for pages of the same origin only."""
+ANYWHERE = (
+    "websocket",
+    "xhr-streaming",
+    "eventsource",
+    "iframe-eventsource",
+    "iframe-htmlfile",
+    "xhr-polling",
+    "iframe-xhr-polling",
+    "jsonp-polling",
+)
+"""Everything else that the library tries; what it has for Internet Explorer beside that asks for the same."""
+PIECES = [[f"{batch}.{number} {'x' * 5000}" for number in range(15)] for batch in range(4)]
+"""Messages that do not fit into one response of a stream, in portions that may wait for a poll."""
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: Any) -> None:
+        """Nobody is interested."""
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pushpin]:
-    with pushpin(tmp_path_factory.mktemp("sockjs"), *ROUTES) as proxy:
+def library() -> Iterator[str]:
+    """Where the library is served, for the page within the frames of some transports."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(LIBRARY.parent)))
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}/{LIBRARY.name}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory, library: str) -> Iterator[Pushpin]:
+    with pushpin(tmp_path_factory.mktemp("sockjs"), *ROUTES, proxy=f"sockjs_url={library}") as proxy:
         yield proxy
 
 
-def publish(service: Pushpin, **message: Any) -> None:
-    item = {"channel": "test", "formats": {"ws-message": message}}
-    body = json.dumps({"items": [item]}).encode()
+def publish(service: Pushpin, *messages: dict[str, Any]) -> None:
+    items = [{"channel": "test", "formats": {"ws-message": message}} for message in messages]
+    body = json.dumps({"items": items}).encode()
     with urllib.request.urlopen(f"{service.control_url}/publish/", body, timeout=10) as response:
         assert response.status == 200
 
 
+# ---- under node --------------------------------------------------------------------------------------------
+
+
 @needs("sockjs-client")
-@pytest.mark.parametrize("transport", ["websocket", "xhr-streaming", "eventsource", "xhr-polling"])
+@pytest.mark.parametrize("transport", UNDER_NODE)
 def test_under_node(service: Pushpin, transport: str) -> None:
     with program("sockjs.js", f"{service.url}/echo", transport, *MESSAGES[:1], "é\u2028😀") as client:
         assert client.next() == ["open", transport]
         assert client.next() == ["message", MESSAGES[0]]
         assert client.next() == ["message", "é\u2028😀"]
-        publish(service, content="from a publisher")
+        publish(service, {"content": "from a publisher"})
         assert client.next() == ["message", "from a publisher"]
-        publish(service, action="close", code=4001, reason="bye")
+        for texts in PIECES:
+            publish(service, *({"content": text} for text in texts))
+            for text in texts:
+                assert client.next() == ["message", text]
+        publish(service, {"action": "close", "code": 4001, "reason": "bye"})
         assert client.next() == ["close", 4001, "bye"]
         client.ended()
+
+
+@needs("sockjs-client")
+@pytest.mark.slow
+def test_heartbeats(service: Pushpin) -> None:
+    with ExitStack() as stack:
+        clients = [
+            stack.enter_context(program("sockjs.js", f"{service.url}/echo", transport))
+            for transport in UNDER_NODE
+        ]
+        for client, transport in zip(clients, UNDER_NODE, strict=True):
+            assert client.next() == ["open", transport]
+        for client in clients:
+            assert client.next(40) == ["heartbeat"]
+        publish(service, {"content": "alive"})
+        for client in clients:
+            assert client.next() == ["message", "alive"]
+
+
+# ---- in a browser ------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -68,24 +133,28 @@ socket.onclose = function (event) { seen.push(["close", event.code, event.reason
 
 @needs("sockjs-client")
 @pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="chromium and chromedriver are not installed")
-@pytest.mark.parametrize(
-    "transport",
-    ["websocket", "xhr-streaming", "eventsource", "xhr-polling", "jsonp-polling"],
-)
+@pytest.mark.parametrize("transport", [*ANYWHERE, *HERE])
 def test_in_a_browser(service: Pushpin, window: Browser, transport: str) -> None:
-    # Another origin than that of the service, as pages are that need SockJS.
-    window.open(service.url.replace("127.0.0.1", "localhost") + "/page/")
+    page = service.url + "/page/"
+    if transport not in HERE:
+        # Another origin than that of the service, as pages are that need SockJS.
+        page = page.replace("127.0.0.1", "localhost")
+    window.open(page)
     script = TALK.replace("arguments[0]", json.dumps(f"{service.url}/echo"))
     script = script.replace("arguments[1]", json.dumps(transport))
     window.run(LIBRARY.read_text() + script.replace("arguments_", json.dumps(MESSAGES)))
+    events: list[list[Any]] = [["open", transport]]
 
-    def expect(*events: list[Any]) -> None:
-        seen = window.wait_for("return seen", lambda seen: len(seen) >= len(events))
-        assert seen == list(events)
+    def expect(*more: list[Any]) -> None:
+        events.extend(more)
+        window.wait_for("return seen.length", lambda count: count >= len(events))
+        assert window.run("return seen") == events
 
-    echoes = [["open", transport], *(["message", text] for text in MESSAGES)]
-    expect(*echoes)
-    publish(service, content="from a publisher")
-    expect(*echoes, ["message", "from a publisher"])
-    publish(service, action="close", code=4001, reason="bye")
-    expect(*echoes, ["message", "from a publisher"], ["close", 4001, "bye"])
+    expect(*(["message", text] for text in MESSAGES))
+    publish(service, {"content": "from a publisher"})
+    expect(["message", "from a publisher"])
+    for texts in PIECES:
+        publish(service, *({"content": text} for text in texts))
+        expect(*(["message", text] for text in texts))
+    publish(service, {"action": "close", "code": 4001, "reason": "bye"})
+    expect(["close", 4001, "bye"])

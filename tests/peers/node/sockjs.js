@@ -1,6 +1,7 @@
 // Talks to a SockJS service through one transport and prints, as a line of JSON each, what happens.
 //
 // node sockjs.js URL TRANSPORT MESSAGE...: sends the messages as soon as the session is open.
+// Without any it tells of heartbeats, too; what a stream begins with is one to the library.
 
 "use strict";
 
@@ -15,4 +16,7 @@ socket.onopen = () => {
   messages.forEach((message) => socket.send(message));
 };
 socket.onmessage = (event) => say("message", event.data);
+socket.onheartbeat = () => {
+  if (!messages.length && socket.readyState === SockJS.OPEN) say("heartbeat");
+};
 socket.onclose = (event) => say("close", event.code, event.reason);
