@@ -56,6 +56,15 @@ class HandshakeResponder(Responder):
         self._request = request
         self._room = room
 
+    def respond(self, status: int, reason: bytes, headers: Sequence[Header], body: bytes) -> None:
+        """A refusal.  The connection ends behind it; as with the original its head does not say so, unless
+        the request had a body (websocket 1.1, 1.10)."""
+        self.persistent = self.minor > 0 and self._body is None
+        super().respond(status, reason, headers, body)
+
+    def _end(self, persist: bool) -> None:
+        super()._end(False)
+
     def switch(self, reason: bytes, headers: Sequence[Header], extensions: bytes) -> ClientSocket | None:
         """Answer with 101 and return the client's end; see ``IResponder``.
 

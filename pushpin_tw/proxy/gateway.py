@@ -33,7 +33,7 @@ from pushpin_tw.wheel import WheelClock
 from pushpin_tw.wire.gripsig import Key, verify
 from pushpin_tw.wire.headers import get
 from pushpin_tw.wire.message import OriginRequest, Request, RequestLine
-from pushpin_tw.wire.websocket import check_handshake
+from pushpin_tw.wire.websocket import check_extensions, check_handshake
 
 _EVENTS = b"application/websocket-events"
 _NO_ROUTE = Route(Condition(), ())
@@ -88,7 +88,7 @@ class Gateway:
         except HttpError as error:
             self._early(body, responder, error.status, error.text)
             return
-        if request.websocket and not check_handshake(request):
+        if not (check_handshake(request) if request.websocket else check_extensions(request.headers)):
             self._early(body, responder, 400, answers.NOT_WEBSOCKET)
             return
         route = self._route(request, uri)

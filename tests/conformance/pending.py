@@ -33,6 +33,6 @@ PROXY_PENDING: dict[int, str] = {
 """Case number of the proxy specification to the reason."""
 
 SOCKET_PENDING: dict[int, str] = dict.fromkeys(
-    [*range(1, 50), *range(58, 73), *range(74, 125), *range(141, 146)], WEBSOCKET
+    [*range(30, 50), *range(58, 73), *range(74, 125), *range(141, 146)], WEBSOCKET
 )
 """Case number of the WebSocket specification to the reason."""

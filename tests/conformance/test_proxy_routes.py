@@ -212,9 +212,7 @@ async def test_c016_a_handshake_is_not_plain_http(stage: Stage) -> None:
         b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
     )
     body = NO_ROUTE
-    await client.expect(
-        b"HTTP/1.1 502 Bad Gateway\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
-    )
+    await client.expect(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
     await client.closed()
     await stage.proxy.logged(f"GET ws://h.example/ code=502 {len(body)}")
 
