@@ -55,7 +55,7 @@ class Service:
 @pytest.fixture(scope="module", params=[False, True], ids=["plain", "compressed"])
 def service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     origin, compress = free_port(), request.param
-    script = Path(__file__).with_name("socketserver.py")
+    script = Path(__file__).with_name("echo_and_more.py")
     command = [sys.executable, str(script), str(origin), *(["compress"] if compress else [])]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     server = Program(process)
@@ -152,7 +152,7 @@ def test_a_client_goes_away_without_a_word(service: Service) -> None:
 
 def test_a_server_goes_away_without_a_word(tmp_path: Path) -> None:
     origin = free_port()
-    script = Path(__file__).with_name("socketserver.py")
+    script = Path(__file__).with_name("echo_and_more.py")
     process = subprocess.Popen(
         [sys.executable, str(script), str(origin)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     )

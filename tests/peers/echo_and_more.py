@@ -1,6 +1,6 @@
 """A WebSocket server with the ``websockets`` library, as a process behind the proxy.
 
-Run as ``python socketserver.py PORT [compress]``.  What happens is printed, a line of JSON each.  Its paths:
+Run as ``python echo_and_more.py PORT [compress]``.  What happens is printed, a line of JSON each.  Its paths:
 /echo; /fragments/N: a message in N frames; /ping: pings, and says when it was answered; /close/CODE/REASON:
 closes; /listen: says nothing; /reject/STATUS/SIZE: no WebSocket but an answer with so long a body.
 """
