@@ -182,8 +182,10 @@ class Client:
 
     @property
     def online(self) -> bool:
-        """Whether there is an open session."""
-        return bool(self.sessions) and self.session.state == OPEN and bool(self.session.connection)
+        """Whether there is an open session that is to last."""
+        if not self.sessions or self.session.state != OPEN or not self.session.connection:
+            return False
+        return not self.session.closing[0] and not self.session.cut_at
 
     def start(self) -> None:
         """Open a session."""
