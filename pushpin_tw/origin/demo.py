@@ -1,7 +1,8 @@
 """The ``demo`` target: a realtime application small enough to be read, and a page to watch it.
 
-Used through ``origin.targets``.  It is a backend like any other: it knows nothing of holds, answers with GRIP
-instructions, and publishes by a POST to the control API.  Its counter lives and dies with the process.
+Used through ``origin.targets``; its chat is in ``origin.demochat``.  It is a backend like any other: it
+knows nothing of holds, answers with GRIP instructions, and publishes by a POST to the control API.  Its
+counter lives and dies with the process.
 """
 
 from __future__ import annotations
@@ -16,12 +17,19 @@ from zope.interface import implementer
 
 from pushpin_tw.interfaces import IOriginSink
 from pushpin_tw.origin.answering import Answer
+from pushpin_tw.origin.demochat import Chat
 from pushpin_tw.origin.http import HttpOrigin
 from pushpin_tw.routing.route import Target
 from pushpin_tw.wire.headers import Header
 from pushpin_tw.wire.message import OriginRequest, Response
 
 COUNTER_CHANNEL = "demo-counter"
+
+MAX_WAITING = 1000
+"""Items that wait for the control API; further ones are dropped."""
+
+MAX_TOGETHER = 100
+"""Items in one request: no more than the control API takes, even if a chat's are as long as they may be."""
 
 _JSON: Header = (b"Content-Type", b"application/json")
 _TEXT: Header = (b"Content-Type", b"text/plain; charset=utf-8")
@@ -34,24 +42,25 @@ _ANY_ADDRESS = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
 class Demo:
-    """The application: one page, one stream, one counter."""
+    """The application: one page, one stream, one counter, one chat."""
 
     def __init__(self, services: Any) -> None:
         """``services`` is an ``IServices``."""
         handler = services.config.handler
-        self._stats = services.stats
         self._value = 0
-        self._publish = _publisher(handler.push_in_http_addr, handler.push_in_http_port, services)
+        self._publish = _Publisher(handler.push_in_http_addr, handler.push_in_http_port, services).publish
+        self._chat = Chat(self._publish)
         page = files("pushpin_tw.origin").joinpath("demo.html").read_bytes()
         where = b"http://localhost:%d/publish/" % handler.push_in_http_port
         self._page = page.replace(b"@PUBLISH@", where)
 
     def answer(self, request: OriginRequest, body: bytes) -> Answer:
         """What the application says."""
-        handlers: dict[bytes, dict[bytes, Callable[[bytes | None], Answer]]] = {
+        handlers: dict[bytes, dict[bytes, Callable[[OriginRequest, bytes], Answer]]] = {
             b"/": {b"GET": self._show},
             b"/stream": {b"GET": self._stream},
             b"/counter": {b"GET": self._wait, b"POST": self._count},
+            b"/chat": {b"POST": self._chat.answer},
         }
         methods = handlers.get(request.path)
         if methods is None:
@@ -60,13 +69,13 @@ class Demo:
         if handler is None:
             allow = (b"Allow", b", ".join(methods))
             return Answer(405, b"Method Not Allowed", (_TEXT, allow), b"method not allowed\n")
-        return handler(request.query)
+        return handler(request, body)
 
-    def _show(self, query: bytes | None) -> Answer:
+    def _show(self, request: OriginRequest, body: bytes) -> Answer:
         kind = (b"Content-Type", b"text/html; charset=utf-8")
         return Answer(200, b"OK", (kind, (b"Content-Security-Policy", _POLICY)), self._page)
 
-    def _stream(self, query: bytes | None) -> Answer:
+    def _stream(self, request: OriginRequest, body: bytes) -> Answer:
         headers = (
             (b"Content-Type", b"text/event-stream"),
             (b"Grip-Hold", b"stream"),
@@ -75,9 +84,9 @@ class Demo:
         )
         return Answer(200, b"OK", headers, b": welcome\n\n")
 
-    def _wait(self, query: bytes | None) -> Answer:
+    def _wait(self, request: OriginRequest, body: bytes) -> Answer:
         """The value, at once when it differs from the ``last`` that the client has seen."""
-        last = _LAST.search(query or b"")
+        last = _LAST.search(request.query or b"")
         held: tuple[Header, ...] = ()
         if last is not None and int(last[1]) == self._value:
             # With the previous id, a value that is published before the hold begins is not missed.
@@ -85,47 +94,63 @@ class Demo:
             held = ((b"Grip-Hold", b"response"), (b"Grip-Channel", channel))
         return Answer(200, b"OK", (_JSON, *held), self._as_json())
 
-    def _count(self, query: bytes | None) -> Answer:
+    def _count(self, request: OriginRequest, body: bytes) -> Answer:
         previous, self._value = self._value, self._value + 1
-        body = self._as_json()
+        value = self._as_json()
         self._publish(
             {
                 "channel": COUNTER_CHANNEL,
                 "id": str(self._value),
                 "prev-id": str(previous),
                 "formats": {
-                    "http-response": {"headers": {"Content-Type": "application/json"}, "body": body.decode()}
+                    "http-response": {"headers": {"Content-Type": "application/json"}, "body": value.decode()}
                 },
             }
         )
-        return Answer(200, b"OK", (_JSON,), body)
+        return Answer(200, b"OK", (_JSON,), value)
 
     def _as_json(self) -> bytes:
         return b'{"value": %d}\n' % self._value
 
 
-def _publisher(address: str, port: int, services: Any) -> Callable[[dict[str, Any]], None]:
-    """What posts an item to the control API, as any backend would."""
-    host = _ANY_ADDRESS.get(address, address)
-    control = HttpOrigin(Target(kind=""), host, port, services)
-    headers = [(b"Host", b"localhost"), (b"Content-Type", b"application/json")]
+@implementer(IOriginSink)
+class _Publisher:
+    """Posts items to the control API, as any backend would, and tells the log of a refusal.
 
-    def publish(item: dict[str, Any]) -> None:
-        body = json.dumps({"items": [item]}).encode()
-        request = OriginRequest(b"POST", b"/publish/", headers, len(body), host="localhost")
-        call = control.fetch(request, _Published(services.stats))
+    There is one request at a time, so that items arrive in their order; what comes meanwhile goes together.
+    """
+
+    def __init__(self, address: str, port: int, services: Any) -> None:
+        host = _ANY_ADDRESS.get(address, address)
+        self._control = HttpOrigin(Target(kind=""), host, port, services)
+        self._stats = services.stats
+        self._items: list[dict[str, Any]] = []
+        self._busy = False
+
+    def publish(self, item: dict[str, Any]) -> None:
+        """Post it, soon."""
+        if len(self._items) == MAX_WAITING:
+            self._stats.note("warn", "demo: too much to publish")
+            return
+        self._items.append(item)
+        if not self._busy:
+            self._post()
+
+    def _post(self) -> None:
+        self._busy = True
+        items, self._items = self._items[:MAX_TOGETHER], self._items[MAX_TOGETHER:]
+        body = json.dumps({"items": items}).encode()
+        headers = [(b"Host", b"localhost"), (b"Content-Type", b"application/json")]
+        call = self._control.fetch(
+            OriginRequest(b"POST", b"/publish/", headers, len(body), host="localhost"), self
+        )
         call.write(body)
         call.finish()
 
-    return publish
-
-
-@implementer(IOriginSink)
-class _Published:
-    """Waits for the control API's answer and tells the log of a refusal."""
-
-    def __init__(self, stats: Any) -> None:
-        self._stats = stats
+    def _next(self) -> None:
+        self._busy = False
+        if self._items:
+            self._post()
 
     def responded(self, response: Response) -> None:
         """As ``IOriginSink``."""
@@ -140,10 +165,12 @@ class _Published:
 
     def finished(self) -> None:
         """As ``IOriginSink``."""
+        self._next()
 
     def failed(self, error: Exception) -> None:
         """As ``IOriginSink``."""
         self._stats.note("warn", f"demo: publishing failed: {error}")
+        self._next()
 
     def origin_drained(self) -> None:
         """As ``IOriginSink``."""

@@ -10,10 +10,12 @@ import pytest
 import pytest_twisted
 from twisted.internet import reactor
 
+from pushpin_tw.origin.demo import MAX_TOGETHER, MAX_WAITING
 from pushpin_tw.plugins.builtin import demo_target
 from pushpin_tw.routing.route import Target
 from pushpin_tw.testing.origins import RecordingSink
 from pushpin_tw.testing.services import LentServices
+from pushpin_tw.wire.events import CONTENT_TYPE, parse_events
 from pushpin_tw.wire.headers import get
 from pushpin_tw.wire.message import OriginRequest
 from tests.loopback.originpeer import RawPeer
@@ -30,11 +32,16 @@ class Setting:
         text = f"[handler]\npush_in_http_addr=127.0.0.1\npush_in_http_port={control.port}\n"
         self.services = LentServices(reactor, config_text=text)
 
-    def ask(self, path: bytes, query: bytes | None = None, method: bytes = b"GET") -> RecordingSink:
+    def ask(
+        self, path: bytes, query: bytes | None = None, method: bytes = b"GET", events: bytes = b""
+    ) -> RecordingSink:
         # An origin for each request: the counter belongs to the process, not to a line of the routes file.
         origin = demo_target.origin(Target(kind="demo"), self.services)
         sink = RecordingSink()
-        origin.fetch(OriginRequest(method, path, [], path=path, query=query), sink).finish()
+        headers = [(b"Content-Type", CONTENT_TYPE)] if events else []
+        call = origin.fetch(OriginRequest(method, path, headers, path=path, query=query), sink)
+        call.write(events)
+        call.finish()
         assert sink.ended and sink.error is None and sink.disorder == []
         return sink
 
@@ -110,6 +117,55 @@ async def test_counting_publishes(demo: Setting) -> None:
     link.say(ACCEPTED)
 
 
+def published(received: bytes) -> list[list[str]]:
+    """The messages of each request to the control API."""
+    bodies = [request.partition(b"\r\n\r\n")[2] for request in received.split(b"POST ")[1:]]
+    return [
+        [item["formats"]["ws-message"]["content"] for item in json.loads(body)["items"]] for body in bodies
+    ]
+
+
+@pytest_twisted.ensureDeferred
+async def test_publishing_keeps_the_order(demo: Setting) -> None:
+    demo.control.answer = None
+    for _ in range(3):
+        demo.ask(b"/chat", method=b"POST", events=b"OPEN\r\n")
+    link = await demo.control.link()
+    await demo.control.until(lambda: link.received.endswith(b"}]}"), "the first message")
+    link.say(ACCEPTED)
+    await demo.control.until(lambda: link.received.count(b"}]}") == 2, "all messages")
+    assert published(link.received) == [["otter is here"], ["heron is here", "badger is here"]]
+    assert len(demo.control.links) == 1
+    link.say(ACCEPTED)
+
+
+@pytest_twisted.ensureDeferred
+async def test_only_so_much_waits(demo: Setting) -> None:
+    demo.control.answer = None
+    for _ in range(MAX_WAITING + 2):
+        demo.ask(b"/chat", method=b"POST", events=b"OPEN\r\n")
+    assert demo.services.stats.notes == [("warn", "demo: too much to publish")]
+    link = await demo.control.link()
+    for number in range(1, MAX_WAITING // MAX_TOGETHER + 2):
+        await demo.control.until(lambda: link.received.count(b"}]}") == number, "a portion")  # noqa: B023
+        link.say(ACCEPTED)
+    counts = [len(portion) for portion in published(link.received)]
+    assert counts == [1] + [MAX_TOGETHER] * (MAX_WAITING // MAX_TOGETHER)
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_shown_opening_is_what_the_chat_says(demo: Setting) -> None:
+    page = demo.ask(b"/").body.decode()
+    shown = re.search(r'<pre id="opened">HTTP/1\.1 200 OK\n(.*?)\n\n(.*?)</pre>', page, re.S)
+    assert shown is not None
+    opened = demo.ask(b"/chat", method=b"POST", events=b"OPEN\r\n")
+    for line in shown[1].encode().split(b"\n"):
+        name, _, value = line.partition(b": ")
+        assert header(opened, name.lower()) == value
+    events = parse_events(shown[2].encode().replace(b"\n", b"\r\n") + b"\r\n")
+    assert events == parse_events(opened.body)[:2]
+
+
 @pytest_twisted.ensureDeferred
 async def test_a_refusal_is_logged(demo: Setting) -> None:
     demo.control.says(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n", b"nonsense\r\n\r\n")
@@ -127,6 +183,7 @@ async def test_a_refusal_is_logged(demo: Setting) -> None:
         (b"POST", b"/", 405),
         (b"DELETE", b"/counter", 405),
         (b"HEAD", b"/", 200),
+        (b"POST", b"/chat", 400),
     ],
 )
 @pytest_twisted.ensureDeferred
