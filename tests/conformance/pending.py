@@ -14,7 +14,6 @@ PENDING: dict[int, str] = {
     200: WEBSOCKET,
     201: WEBSOCKET,
     202: WEBSOCKET,
-    203: WEBSOCKET,
 }
 """Case number of the GRIP specification to the reason."""
 
@@ -33,6 +32,16 @@ PROXY_PENDING: dict[int, str] = {
 """Case number of the proxy specification to the reason."""
 
 SOCKET_PENDING: dict[int, str] = dict.fromkeys(
-    [*range(30, 50), *range(58, 73), *range(74, 125), *range(141, 146)], WEBSOCKET
+    [
+        *range(30, 50),
+        *range(66, 73),
+        *range(74, 89),
+        *range(90, 92),
+        *range(100, 114),
+        *range(116, 121),
+        *range(122, 124),
+        *range(141, 146),
+    ],
+    WEBSOCKET,
 )
 """Case number of the WebSocket specification to the reason."""
