@@ -34,7 +34,6 @@ PROXY_PENDING: dict[int, str] = {
 SOCKET_PENDING: dict[int, str] = dict.fromkeys(
     [
         *range(30, 50),
-        *range(66, 73),
         *range(74, 89),
         *range(90, 92),
         *range(100, 114),
