@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture
 def service(tmp_path: Path) -> Iterator[Pushpin]:
-    with pushpin(tmp_path, "* demo") as proxy:
+    with pushpin(tmp_path, "* demo,over_http") as proxy:
         yield proxy
 
 

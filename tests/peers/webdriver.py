@@ -32,15 +32,29 @@ ARGUMENTS = [
 class Browser:
     """One window of a headless Chromium."""
 
-    def __init__(self, base: str, session: str) -> None:
-        self._base = f"{base}/session/{session}"
+    def __init__(self, base: str, handle: str = "") -> None:
+        """``base`` is the URL of the session; ``handle`` tells its windows apart, if there are several."""
+        self._base = base
+        self._handle = handle
+
+    def another(self) -> Browser:
+        """A further window."""
+        self._handle = self._handle or call(f"{self._base}/window", method="GET")
+        return Browser(self._base, call(f"{self._base}/window/new", {"type": "window"})["handle"])
+
+    def close(self) -> None:
+        """Close this window, which is not the last one."""
+        self._turn()
+        call(f"{self._base}/window", method="DELETE")
 
     def open(self, url: str) -> None:
         """Load a page."""
+        self._turn()
         call(f"{self._base}/url", {"url": url})
 
     def run(self, script: str) -> Any:
         """What a piece of JavaScript returns."""
+        self._turn()
         return call(f"{self._base}/execute/sync", {"script": script, "args": []})
 
     def wait_for(self, script: str, wanted: Callable[[Any], bool], seconds: float = 20) -> Any:
@@ -53,6 +67,11 @@ class Browser:
             if time.monotonic() > end:
                 raise AssertionError(f"{script} gave {value!r}")
             time.sleep(0.05)
+
+    def _turn(self) -> None:
+        """What is said next is meant for this window."""
+        if self._handle:
+            call(f"{self._base}/window", {"handle": self._handle})
 
 
 def call(url: str, data: Any = None, method: str = "POST") -> Any:
@@ -73,10 +92,10 @@ def browser(directory: Path) -> Iterator[Browser]:
         wait_for_port(port, process)
         options = {"binary": CHROMIUM, "args": [*ARGUMENTS, f"--user-data-dir={directory}/profile"]}
         wanted = {"capabilities": {"alwaysMatch": {"goog:chromeOptions": options}}}
-        session = call(f"{base}/session", wanted)["sessionId"]
+        session = f"{base}/session/{call(f'{base}/session', wanted)['sessionId']}"
         try:
-            yield Browser(base, session)
+            yield Browser(session)
         finally:
-            call(f"{base}/session/{session}", method="DELETE")
+            call(session, method="DELETE")
     finally:
         stop(process)
