@@ -21,6 +21,7 @@ from tests.support.wsstage import SocketStage
 case = pytest_twisted.ensureDeferred
 
 ROUTE = "*,sockjs=/sj"
+FETCHER = "1.36 asks backends with another program than 1.41"
 ADDED = ("xhr_streaming", "eventsource", "htmlfile")
 """Transports that the reference does not have."""
 
@@ -206,6 +207,7 @@ async def test_ws_136_ids_do_not_matter(scene: SocketStage) -> None:
     assert (await one.send(b'["a"]')).status == 404
 
 
+@pytest.mark.differs(FETCHER)
 @case
 async def test_ws_137_a_raw_websocket(scene: SocketStage) -> None:
     await scene.start_w(condition=ROUTE)
@@ -298,6 +300,7 @@ async def binary_text(talk: Talk) -> str:
     return (await talk.messages())[0]
 
 
+@pytest.mark.differs(FETCHER)
 @pytest.mark.parametrize("way", each(140))
 @case
 async def test_published_close(scene: SocketStage, way: Any) -> None:
@@ -310,6 +313,7 @@ async def test_published_close(scene: SocketStage, way: Any) -> None:
     await backend.expect_close(1000)
 
 
+@pytest.mark.differs(FETCHER)
 @pytest.mark.parametrize("way", each(140))
 @case
 async def test_keep_alive_and_delayed_messages(scene: SocketStage, way: Any) -> None:
