@@ -10,10 +10,6 @@ WEBSOCKET = "needs WebSocket"
 PENDING: dict[int, str] = {
     150: WEBSOCKET,
     154: WEBSOCKET,
-    199: WEBSOCKET,
-    200: WEBSOCKET,
-    201: WEBSOCKET,
-    202: WEBSOCKET,
 }
 """Case number of the GRIP specification to the reason."""
 
@@ -34,7 +30,7 @@ PROXY_PENDING: dict[int, str] = {
 SOCKET_PENDING: dict[int, str] = dict.fromkeys(
     [
         *range(30, 50),
-        *range(74, 89),
+        *range(82, 89),
         *range(90, 92),
         *range(100, 114),
         *range(116, 121),
