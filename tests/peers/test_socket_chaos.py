@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import inf
 from pathlib import Path
@@ -23,7 +24,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import ensureDeferred, gatherResults
 
 from tests.peers.reliable import MEASURED
-from tests.peers.running import pushpin
+from tests.peers.running import Pushpin, pushpin
 from tests.peers.socketcrowd import ENDED, OPEN, Client, Session
 from tests.support.crowd import eventually, pause
 from tests.support.running import Proxy
@@ -36,19 +37,23 @@ TROUBLE = 9.0
 """Seconds in which everything goes wrong."""
 DELAY = 0.06
 """Seconds that the backend thinks, at most."""
-SOON = 2.0
+SOON = 5.0
 """Seconds within which consequences show; what it takes is some hundredths, on a machine of one's own."""
 SETTLING = 40.0
 """Seconds for requests that are tried again to come through: their row of waits has 36."""
 LEAVERS = 50
+EAGER = 200
+"""Clients who speak while the proxy stands still."""
 
 
 @dataclass
 class Outage:
-    """A time without a backend; ``start`` and ``dead`` are before and after the kill."""
+    """A time without a backend."""
 
     start: float
+    """Before the kill."""
     dead: float
+    """From here on nothing can reach the backend any more."""
     up: float = inf
 
 
@@ -81,14 +86,18 @@ class Backend:
         with socket.socket() as probe:
             return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
-    def kill(self) -> None:
-        """In the middle of whatever it does; it is dead, and its connections closed, when this returns."""
+    def kill(self, before: Callable[[], float] | None = None) -> None:
+        """In the middle of whatever it does; it is dead, and its connections closed, when this returns.
+
+        ``before`` is called first, and returns from when on nothing can reach the backend any more.
+        """
         if self._process is not None:
             start = reactor.seconds()
-            self._process.send_signal(signal.SIGKILL)
+            dead = None if before is None else before()
+            self._process.kill()
             self._process.wait()
             self._process = None
-            self.outages.append(Outage(start, reactor.seconds()))
+            self.outages.append(Outage(start, reactor.seconds() if dead is None else dead))
 
     def stop(self) -> None:
         """For good."""
@@ -116,10 +125,12 @@ class Channel:
 class Trouble:
     """What is done to the backend and by the clients, all of it decided by the seed."""
 
-    def __init__(self, random: Random, backend: Backend, proxy: Proxy, clients: list[Client]) -> None:
+    def __init__(self, random: Random, backend: Backend, service: Pushpin, clients: list[Client]) -> None:
         self._random = random
         self._backend = backend
-        self._proxy = proxy
+        self._process = service.process
+        self._proxy = Proxy()
+        self._proxy.control_address = ("127.0.0.1", service.control)
         self._clients = clients
         self._end = reactor.seconds() + TROUBLE
         self.channels = {name: Channel(name) for name in CHANNELS}
@@ -133,9 +144,24 @@ class Trouble:
     async def _restarts(self) -> None:
         while reactor.seconds() < self._end:
             await pause(self._random.uniform(0.3, 1.5))
-            self._backend.kill()
+            if self._random.random() < 0.5:
+                self._backend.kill()
+            else:
+                self._backend.kill(self._freeze)
+                self._process.send_signal(signal.SIGCONT)
             await pause(self._random.uniform(0.1, 0.9))
             await self._backend.start()
+
+    def _freeze(self) -> float:
+        """Stop the proxy, and let clients say things that it will find when the backend is dead already."""
+        self._process.send_signal(signal.SIGSTOP)
+        state = Path(f"/proc/{self._process.pid}/stat")
+        while state.read_text().rpartition(")")[2].split()[0] != "T":
+            pass
+        frozen = float(reactor.seconds())
+        for client in self._random.sample(self._clients, EAGER):
+            client.session.say()
+        return frozen
 
     async def _publishes(self, channel: Channel) -> None:
         while reactor.seconds() < self._end:
@@ -239,7 +265,10 @@ def judge_session(session: Session, backend: Backend, channel: Channel, taken: l
     if session.closing[1]:
         assert session.closing[0], "CLOSE out of the blue"
         return "closed"
-    assert may_drop(session, backend), f"dropped at {session.ended}, outages {backend.outages}"
+    assert may_drop(session, backend), (
+        f"dropped at {session.ended}, open since {session.opened}, had said {session.said[-5:]}, "
+        f"outages {backend.outages}"
+    )
     return "dropped"
 
 
@@ -295,16 +324,14 @@ async def test_a_backend_that_is_killed_costs_no_socket_without_need(seed: int, 
     try:
         await backend.start()
         with pushpin(tmp_path, f"* 127.0.0.1:{backend.port},over_http") as service:
-            proxy = Proxy()
-            proxy.address = ("127.0.0.1", service.port)
-            proxy.control_address = ("127.0.0.1", service.control)
+            address = ("127.0.0.1", service.port)
             for number in range(CLIENTS):
                 channel = CHANNELS[number % len(CHANNELS)]
-                clients.append(Client(proxy.address, channel, Random(random.random())))
+                clients.append(Client(address, channel, Random(random.random())))
                 clients[-1].start()
                 if number % 100 == 99:
                     await eventually(lambda: all(one.online for one in clients), lambda: "sockets", SETTLING)
-            trouble = Trouble(random, backend, proxy, clients)
+            trouble = Trouble(random, backend, service, clients)
             await trouble.run()
             await last_words(trouble, clients)
             verdicts = judge(trouble, clients, backend)
