@@ -98,8 +98,11 @@ def encode_close(code: int | None, reason: bytes) -> bytes:
 
 
 def parse_close(content: bytes) -> tuple[int | None, bytes]:
-    """Code and reason; a reason that no frame could carry is cut."""
-    if len(content) < 2:
+    """Code and reason; a reason that no frame could carry is cut.
+
+    Code 0 is none: backend libraries write it when they are told none, and clients take it for an offence.
+    """
+    if len(content) < 2 or content.startswith(b"\0\0"):
         return None, b""
     reason = content[2:]
     if len(content) > MAX_CONTROL:
