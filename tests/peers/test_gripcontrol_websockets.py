@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
 import subprocess
 import sys
 import threading
@@ -219,7 +220,7 @@ def test_the_project_is_told_of_a_client_that_was_lost(rooms: Rooms) -> None:
         own = rooms.project.next()[1]
         client.send("/name alice")
         assert json.loads(ask(client, "/who"))["user"] == "alice"
-        client.socket.close()
+        client.socket.shutdown(socket.SHUT_RDWR)
         assert rooms.project.next() == ["lost", own, {"room": "lost", "user": "alice"}]
 
 
