@@ -8,8 +8,6 @@ from __future__ import annotations
 WEBSOCKET = "needs WebSocket"
 
 PENDING: dict[int, str] = {
-    150: WEBSOCKET,
-    154: WEBSOCKET,
 }
 """Case number of the GRIP specification to the reason."""
 
@@ -30,7 +28,7 @@ PROXY_PENDING: dict[int, str] = {
 SOCKET_PENDING: dict[int, str] = dict.fromkeys(
     [
         *range(30, 50),
-        *range(82, 89),
+        *range(87, 89),
         *range(90, 92),
         *range(100, 114),
         *range(116, 121),
