@@ -17,7 +17,7 @@ from twisted.internet.endpoints import serverFromString
 from twisted.internet.protocol import Factory, Protocol, ServerFactory, connectionDone
 from twisted.python.failure import Failure
 
-from tests.support.rawclient import Pairs, RawClient, parse_pairs
+from tests.support.rawclient import Pairs, RawClient, no_delay, parse_pairs
 from tests.support.waiting import Bell, within
 
 Answer = bytes | Callable[["Asked"], bytes | Awaitable[None] | None]
@@ -102,6 +102,7 @@ class OriginConnection(Protocol):
         self._bell = Bell()
 
     def connectionMade(self) -> None:
+        no_delay(self.transport)
         self._origin.connections.add(self)
 
     def dataReceived(self, data: bytes) -> None:

@@ -109,6 +109,9 @@ class RawClient(Protocol):
 
     # ---- the reactor's side
 
+    def connectionMade(self) -> None:
+        no_delay(self.transport)
+
     def dataReceived(self, data: bytes) -> None:
         self.unread += data
         self._bell.ring()
@@ -307,6 +310,12 @@ class BodyReader:
             assert chunk.endswith(b"\r\n"), f"a chunk without its line end: {chunk[:100]!r}"
             self._payload += chunk[line + 2 : -2]
             self._ended = size == 0
+
+
+def no_delay(transport: Any) -> None:
+    """What is written is sent now, not when the peer has acknowledged what was sent before."""
+    if hasattr(transport, "setTcpNoDelay"):
+        transport.setTcpNoDelay(True)
 
 
 def parse_head(raw: bytes) -> tuple[str, int, str, Pairs]:
