@@ -9,9 +9,10 @@ import json
 import threading
 import urllib.request
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,9 +20,11 @@ import pytest
 from tests.peers.nodejs import ROOM, needs, program
 from tests.peers.running import Pushpin, pushpin
 from tests.peers.webdriver import CHROMIUM, DRIVER, Browser, browser
+from tests.rules.documents import blocks
 
 ROUTES = ("*,sockjs=/echo,sockjs_as_path=/ws test", "*,path_beg=/page demo")
 MESSAGES = ['a "quoted" </script> line\n', "é\u2028😀\u0000", ""]
+CDN = "https://cdn.jsdelivr.net/npm/sockjs-client@1.6.1/dist/sockjs.min.js"
 LIBRARY = ROOM / "node_modules" / "sockjs-client" / "dist" / "sockjs.min.js"
 
 UNDER_NODE = ("websocket", "xhr-streaming", "eventsource", "xhr-polling")
@@ -47,16 +50,23 @@ class _Quiet(SimpleHTTPRequestHandler):
         """Nobody is interested."""
 
 
-@pytest.fixture(scope="module")
-def library() -> Iterator[str]:
-    """Where the library is served, for the page within the frames of some transports."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(LIBRARY.parent)))
+@contextmanager
+def files(directory: Path) -> Iterator[str]:
+    """The URL at which the files of a directory are served."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(directory)))
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
-    yield f"http://127.0.0.1:{server.server_port}/{LIBRARY.name}"
+    yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
     thread.join()
     server.server_close()
+
+
+@pytest.fixture(scope="module")
+def library() -> Iterator[str]:
+    """Where the library is, for the page within the frames of some transports."""
+    with files(LIBRARY.parent) as url:
+        yield f"{url}/{LIBRARY.name}"
 
 
 @pytest.fixture(scope="module")
@@ -131,8 +141,13 @@ socket.onclose = function (event) { seen.push(["close", event.code, event.reason
 """
 
 
+in_a_browser = pytest.mark.skipif(
+    not (CHROMIUM and DRIVER), reason="chromium and chromedriver are not installed"
+)
+
+
 @needs("sockjs-client")
-@pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="chromium and chromedriver are not installed")
+@in_a_browser
 @pytest.mark.parametrize("transport", [*ANYWHERE, *HERE])
 def test_in_a_browser(service: Pushpin, window: Browser, transport: str) -> None:
     page = service.url + "/page/"
@@ -158,3 +173,25 @@ def test_in_a_browser(service: Pushpin, window: Browser, transport: str) -> None
         expect(*(["message", text] for text in texts))
     publish(service, {"action": "close", "code": 4001, "reason": "bye"})
     expect(["close", 4001, "bye"])
+
+
+@needs("sockjs-client")
+@in_a_browser
+def test_the_page_of_the_documentation(
+    service: Pushpin, window: Browser, library: str, tmp_path: Path
+) -> None:
+    page = next(
+        block.text for block in blocks() if block.page.endswith("sockjs.rst") and "html" in block.text
+    )
+    for shown, here in [(CDN, library), ("http://localhost:7999", service.url)]:
+        assert shown in page
+        page = page.replace(shown, here)
+    (tmp_path / "page.html").write_text(page)
+    with files(tmp_path) as url:
+        window.open(f"{url}/page.html")
+        text = "return document.body.innerText.trim()"
+        window.wait_for(text, lambda lines: lines == "open: websocket\nmessage: hello")
+        publish(service, {"content": "hello, everybody"})
+        window.wait_for(text, lambda lines: lines.endswith("\nmessage: hello, everybody"))
+        publish(service, {"action": "close", "code": 4001, "reason": "bye"})
+        window.wait_for(text, lambda lines: lines.endswith("\nclosed: 4001 bye"))
