@@ -18,7 +18,7 @@ from pushpin_tw.origin.pool import Connection
 from pushpin_tw.sockets import NORMAL, IOriginSocket
 from pushpin_tw.wheel import Wheel
 
-PARTING = 5.0
+PARTING = 1.0
 """Seconds that a backend has to close its connection once both sides have said CLOSE (RFC 6455, 7.1.1)."""
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import pytest_twisted
 
+from pushpin_tw.origin.websocket import PARTING
 from pushpin_tw.sockets import BINARY, FRAME, MESSAGE, PING, PONG, TEXT
 from pushpin_tw.testing.services import LentServices
 from pushpin_tw.testing.sockets import RecordingOwner, RecordingSocketSink
@@ -218,9 +219,9 @@ async def test_a_backend_that_does_not_close_its_connection(origin_stage: Origin
     await owner.until(lambda: owner.said_close, "CLOSE")
     socket.close(1000)
     await sent(origin_stage, link, 1)
-    passed(origin_stage, 4)
+    passed(origin_stage, PARTING - 0.5)
     assert not owner.lost
-    passed(origin_stage, 1)
+    passed(origin_stage, 0.4)
     assert owner.lost
     await origin_stage.peer.until(lambda: link.lost, "the end of the connection")
     assert link.clean
