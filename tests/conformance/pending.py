@@ -7,8 +7,7 @@ from __future__ import annotations
 
 WEBSOCKET = "needs WebSocket"
 
-PENDING: dict[int, str] = {
-}
+PENDING: dict[int, str] = {}
 """Case number of the GRIP specification to the reason."""
 
 PROXY_PENDING: dict[int, str] = {
@@ -27,7 +26,6 @@ PROXY_PENDING: dict[int, str] = {
 
 SOCKET_PENDING: dict[int, str] = dict.fromkeys(
     [
-        *range(30, 50),
         *range(87, 89),
         *range(90, 92),
         *range(100, 114),

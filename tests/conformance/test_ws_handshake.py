@@ -39,6 +39,10 @@ async def passes(client: SocketClient, scene: SocketStage) -> None:
     await client.expect_text("back")
 
 
+old = pytest.mark.differs("the release at hand closes the connection without a word")
+other = pytest.mark.differs("the release at hand leaves HTTP to others, who have ways of their own")
+
+
 # ---- what is a handshake -----------------------------------------------------------------------------------
 
 
@@ -54,8 +58,10 @@ async def test_ws_001_the_accept_key(scene: SocketStage) -> None:
     ("version", "lines"),
     [
         pytest.param("HTTP/1.1", (UPGRADE, VERSION, NONCE), id="ws_002-no_connection"),
-        pytest.param("HTTP/1.1", (UPGRADE, "Connection: close", VERSION, NONCE), id="ws_002-close"),
-        pytest.param("HTTP/1.0", (UPGRADE, CONNECTION, VERSION, NONCE), id="ws_002-http_1.0"),
+        pytest.param(
+            "HTTP/1.1", (UPGRADE, "Connection: close", VERSION, NONCE), id="ws_002-close", marks=other
+        ),
+        pytest.param("HTTP/1.0", (UPGRADE, CONNECTION, VERSION, NONCE), id="ws_002-http_1.0", marks=other),
     ],
 )
 @case
@@ -86,6 +92,7 @@ async def test_case_of_upgrade(scene: SocketStage, value: str) -> None:
     await passes(await SocketClient.switched(raw), scene)
 
 
+@old
 @pytest.mark.parametrize(
     ("method", "lines"),
     [
@@ -105,6 +112,7 @@ async def test_no_handshake(scene: SocketStage, method: str, lines: tuple[str, .
     assert not scene.origin.requests
 
 
+@old
 @pytest.mark.parametrize(
     ("lines", "body"),
     [
@@ -132,6 +140,7 @@ async def test_any_key(scene: SocketStage, key: str) -> None:
     await passes(client, scene)
 
 
+@old
 @case
 async def test_ws_007_a_key_that_is_too_long(scene: SocketStage) -> None:
     await scene.start_w()
@@ -141,6 +150,7 @@ async def test_ws_007_a_key_that_is_too_long(scene: SocketStage) -> None:
     await raw.closed()
 
 
+@pytest.mark.differs("the reference sends an empty message first")
 @case
 async def test_ws_008_a_length_of_nothing(scene: SocketStage) -> None:
     await scene.start_w()
@@ -149,6 +159,7 @@ async def test_ws_008_a_length_of_nothing(scene: SocketStage) -> None:
     assert backend.asked.get("Content-Length") is None
 
 
+@pytest.mark.differs("the reference sends an empty message first")
 @case
 async def test_ws_008_a_length_of_nothing_over_http(scene: SocketStage) -> None:
     await scene.start_h(opening(), reply("Content-Type: application/websocket-events"))
@@ -158,6 +169,7 @@ async def test_ws_008_a_length_of_nothing_over_http(scene: SocketStage) -> None:
     assert await asked_events(scene.origin, 2) == [("TEXT", b"real")]
 
 
+@old
 @pytest.mark.parametrize("upgrade", [True, False], ids=["ws_009-websocket", "ws_009-plain"])
 @case
 async def test_extensions_that_are_none(scene: SocketStage, upgrade: bool) -> None:
@@ -170,6 +182,7 @@ async def test_extensions_that_are_none(scene: SocketStage, upgrade: bool) -> No
     assert not scene.origin.requests
 
 
+@old
 @pytest.mark.parametrize(
     "lines",
     [
@@ -240,6 +253,7 @@ def sees_no_forgery(asked: Asked) -> None:
     assert [asked.get(name) for name in ("Accept-Encoding", "Keep-Alive", "X-Own")] == [None, None, "1"]
 
 
+@other
 @case
 async def test_ws_024_grip_headers_of_the_client(scene: SocketStage) -> None:
     await scene.start_w(proxy={"sig_key": KEY})
@@ -259,6 +273,7 @@ async def test_ws_024_grip_headers_of_the_client(scene: SocketStage) -> None:
     ]
 
 
+@other
 @case
 async def test_ws_024_grip_headers_of_the_client_over_http(scene: SocketStage) -> None:
     await scene.start_h(proxy={"sig_key": KEY})
@@ -266,6 +281,7 @@ async def test_ws_024_grip_headers_of_the_client_over_http(scene: SocketStage) -
     sees_no_forgery(scene.origin.requests[0])
 
 
+@pytest.mark.differs("its certificates lie elsewhere")
 @case
 async def test_ws_025_the_scheme_of_a_client_with_tls(scene: SocketStage, tmp_path: Path) -> None:
     authority = Authority(tmp_path)
@@ -304,6 +320,7 @@ async def test_ws_026_a_route_without_grip(scene: SocketStage) -> None:
         await client.expect(TEXT, data)
 
 
+@other
 @case
 async def test_ws_026_a_route_without_grip_over_http(scene: SocketStage) -> None:
     await scene.start_h(opening(("TEXT", "c:{}"), ("TEXT", "m:x"), extensions=""), condition="*,no_grip")
@@ -315,6 +332,7 @@ async def test_ws_026_a_route_without_grip_over_http(scene: SocketStage) -> None
     await client.expect(TEXT, "m:x")
 
 
+@other
 @case
 async def test_ws_027_a_backend_that_takes_its_time(scene: SocketStage) -> None:
     await scene.start(withheld)

@@ -16,7 +16,11 @@ from tests.support.wsstage import SocketStage
 case = pytest_twisted.ensureDeferred
 
 FAILED = b"Error while proxying to origin.\n"
-BOTH = pytest.mark.parametrize("target", ["", "over_http"], ids=["w", "h"])
+
+old = pytest.mark.differs("the release at hand loses parts of refusals, or all of them")
+BOTH = pytest.mark.parametrize(
+    "target", [pytest.param("", id="w", marks=old), pytest.param("over_http", id="h")]
+)
 
 
 async def refused(scene: SocketStage, host: str = "127.0.0.1") -> Answer:
@@ -111,6 +115,7 @@ async def test_large_refusals(scene: SocketStage, target: str, size: int) -> Non
     assert (answer.status, len(answer.body)) == (404, size)
 
 
+@old
 @case
 async def test_ws_016_a_refusal_without_end(scene: SocketStage) -> None:
     """What is held of a refusal has a limit."""
@@ -151,15 +156,23 @@ def cut(data: bytes) -> Callable[[Asked], None]:
 
 GRIP = b"Sec-WebSocket-Extensions: grip"
 BROKEN = [
-    pytest.param(agreeing(lambda head: head.replace(b"Accept: ", b"Accept: x")), id="ws_018-wrong"),
-    pytest.param(agreeing(without_accept), id="ws_018-none"),
+    pytest.param(
+        agreeing(lambda head: head.replace(b"Accept: ", b"Accept: x")), id="ws_018-wrong", marks=old
+    ),
+    pytest.param(agreeing(without_accept), id="ws_018-none", marks=old),
     pytest.param(b"what is this?\r\n\r\n", id="ws_019-garbage"),
     pytest.param(cut(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: webs"), id="ws_019-half"),
     pytest.param(cut(b""), id="ws_019-nothing"),
     pytest.param(cut(b"HTTP/1.1 404 No\r\nContent-Length: 9\r\n\r\nhalf"), id="ws_019-half_a_body"),
-    pytest.param(agreeing(lambda head: head.replace(GRIP, GRIP + b", permessage-deflate")), id="ws_020-grip"),
-    pytest.param(agreeing(lambda head: head.replace(b"grip", b"permessage-deflate")), id="ws_020-alone"),
-    pytest.param(agreeing(lambda head: head.replace(b"grip", b'grip; message-prefix="')), id="ws_020-quote"),
+    pytest.param(
+        agreeing(lambda head: head.replace(GRIP, GRIP + b", permessage-deflate")), id="ws_020-grip", marks=old
+    ),
+    pytest.param(
+        agreeing(lambda head: head.replace(b"grip", b"permessage-deflate")), id="ws_020-alone", marks=old
+    ),
+    pytest.param(
+        agreeing(lambda head: head.replace(b"grip", b'grip; message-prefix="')), id="ws_020-quote", marks=old
+    ),
 ]
 
 
