@@ -79,5 +79,5 @@ $(VENV)/wstest/.ready: $(VENV)/.created
 	    echo "The suite needs Python 2.7. Name one: make PYTHON27=/path/to/python2.7 wstest" >&2; exit 1; }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'virtualenv<20.22'
 	$(BIN)/virtualenv --quiet --python $(PYTHON27) $(VENV)/wstest
-	$(VENV)/wstest/bin/pip install --quiet autobahntestsuite==25.10.1
+	$(VENV)/wstest/bin/pip install --quiet --no-python-version-warning autobahntestsuite==25.10.1
 	@touch $@
