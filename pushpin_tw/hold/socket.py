@@ -312,7 +312,10 @@ class SocketHold:
         if part.action != "send":
             self.act(part.action, parcel.item)
             return
-        frame = parcel.encoded(SOCKET, self.socket.form, content) if self.socket is not None else b""
+        if self.socket is None:
+            return
+        # What filters have let pass as it was is the same frame for everybody.
+        frame = parcel.encoded(SOCKET, self.socket.form, None if content is part.content else content)
         if frame:
             self.deliver(frame, (frame,))
 

@@ -12,6 +12,7 @@ from zope.interface.verify import verifyObject
 from pushpin_tw.broker.broker import Broker
 from pushpin_tw.broker.fanout import Fanout
 from pushpin_tw.broker.limiter import Pace
+from pushpin_tw.broker.parcel import Parcel
 from pushpin_tw.grip.delivery import RequireSub, SkipSelf, SkipUsers
 from pushpin_tw.grip.filters import Filters
 from pushpin_tw.grip.item import parse_item
@@ -20,6 +21,7 @@ from pushpin_tw.hold.base import HoldRoom
 from pushpin_tw.hold.inbox import Origin
 from pushpin_tw.hold.socket import FilteredMembership, Membership, SocketHold
 from pushpin_tw.interfaces import IHold, ITailoredHold
+from pushpin_tw.sockets import SOCKET
 from pushpin_tw.testing.services import RecordedStats
 from pushpin_tw.wheel import Wheel
 from tests.pure.clock import Clock
@@ -161,6 +163,19 @@ def test_filters_can_be_replaced() -> None:
     assert world.publish("%(user)s", sender="alice") == ["alice"]
     world.hold.subscribe("c", ("unknown",))
     assert world.publish("%(user)s", sender="alice") == ["%(user)s"]
+
+
+def test_what_filters_do_not_change_is_one_frame_for_everybody() -> None:
+    world, frames = World(), []
+    world.client.deliver = lambda data, parts: frames.append(data)  # type: ignore[method-assign]
+    world.hold.subscribe("c", ("skip-self", "var-subst"))
+    world.hold.subscribe("d", ("skip-self",))
+    item = parse_item({"channel": "px-c", "ws-message": {"content": "a" * 100}})
+    parcel = Parcel(item)
+    for channel in ("px-c", "px-d"):
+        world.hold._members[channel].receive(parcel, channel)
+    assert len(frames) == 2
+    assert frames[0] is frames[1] is parcel.encoded(SOCKET, False)
 
 
 def test_items_for_other_filters() -> None:
