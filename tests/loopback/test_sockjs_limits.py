@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import random
 from typing import Any
 
 import pytest
@@ -270,3 +272,43 @@ async def test_nobody_is_told_of_a_socket_without_an_owner() -> None:
         clients[2][1].send(TEXT, b"x" * 200_001)
         await clients[2][0].closed()
         assert not any(started.events for started in stage.started)
+
+
+# ---- everything at once ------------------------------------------------------------------------------------
+
+
+def strings(body: bytes) -> list[str]:
+    """The messages in the body of a poll or of a stream."""
+    frames = [line for line in body.decode().split("\n") if line[:1] == "a"]
+    return [message for frame in frames for message in json.loads(frame[1:])]
+
+
+@pytest.mark.parametrize("seed", range(8))
+@case
+async def test_no_message_is_lost_or_changes_places(seed: int) -> None:
+    """However polls, streams, heartbeats and messages of all sizes follow each other."""
+    choose = random.Random(seed)
+    async with sockjs() as stage:
+        assert await stage.text(XHR) == b"o\n"
+        socket, said, heard = stage.socket, [], []
+        for _ in range(60):
+            target = choose.choice([XHR, "/sj/s/i/xhr_streaming"])
+            client = await stage.hold(target) if choose.random() < 0.8 else None
+            if client is not None and len(heard) == len(said):
+                stage.advance(choose.choice([0, 1, 26]))
+            count = choose.randrange(4)
+            sizes = [choose.choice([0, 10, 5_000, 20_000]) for _ in range(count)]
+            # What surely answers a poll, or ends a stream.
+            sizes += [44_000] * 3 if target != XHR else [1]
+            for size in sizes:
+                said.append(f"{len(said)} {'x' * size}")
+                if choose.random() < 0.5:
+                    socket.send(TEXT, said[-1].encode())
+                else:
+                    socket.deliver(b"", [quote(said[-1].encode())])
+            client = client or await stage.hold(target)
+            heard += strings((await client.read_response()).body)
+            client.drop()
+        if len(heard) < len(said):
+            heard += strings(await stage.text(XHR))
+        assert heard == said, [text[:10] for text in heard]
