@@ -18,6 +18,10 @@ from pushpin_tw.broker.parcel import RESPONSE, Parcel
 MAX_JOINED = 65536
 """Bytes up to which items are joined: what one send takes without waiting."""
 
+MAX_TURN = 131072
+"""Bytes for each recipient that leave in one turn of the reactor: what a socket sends in one.  More would
+pile up in front of clients that read as fast as they can."""
+
 UNFIT = "unfit"
 """What becomes of a ``send`` that is meant for content filters, in a group of holds without any."""
 
@@ -96,6 +100,10 @@ class Fanout:
         self._buckets: dict[str, Bucket] = {}
         self._running = False
         self._first = False
+        self._room = 0
+        """Bytes that may still leave in this turn; below 0 when the latest batch was too heavy for one."""
+        self._left = 0
+        """Deliveries of the bucket in front that a turn had no bytes left for."""
         self._run = 0
         self._channel: str | None = None
 
@@ -161,38 +169,43 @@ class Fanout:
             self._stats.note("warn", f"exceeded publish hwm ({self._hwm}), dropping message", "handler")
 
     def _turn(self) -> None:
+        self._room = min(self._room, 0) + MAX_TURN
         try:
-            self._serve(self._pace.budget)
+            self._serve()
         except Exception:
             self._stats.failure("fan-out")
         if not self._buckets:
             self._running = False
             return
         delay = self._pace.delay
-        if self._first and self._pace.doubled:
+        if self._left or (self._first and self._pace.doubled):
             delay = 0.0
-        self._first = False
+        self._first = self._first and bool(self._left)
         self._later(delay, self._turn)
 
-    def _serve(self, budget: int) -> None:
+    def _serve(self) -> None:
         """One turn: the bucket whose turn it is, then it goes to the end of the row.
 
         A delivery heavier than the budget leaves a debt, which later turns of its bucket pay, also when
-        nothing waits any more.  Within a turn the bucket stays where it is, for who publishes on a delivery.
+        nothing waits any more.  Within a turn the bucket stays where it is, for who publishes on a delivery;
+        and so it does when its share of a rate takes more than one turn because of the bytes.
         """
         name, bucket = next(iter(self._buckets.items()))
-        left = budget - bucket.debt
+        left, self._left = self._left or self._pace.budget - bucket.debt, 0
         try:
             if left > 0:
                 left = self._drain(bucket, left)
         finally:
             bucket.debt = max(0, -left)
-            del self._buckets[name]
-            if bucket.batches or bucket.debt:
-                self._buckets[name] = bucket
+            if left > 0 and bucket.batches and self._pace.limited and self._room <= 0:
+                self._left = left
+            else:
+                del self._buckets[name]
+                if bucket.batches or bucket.debt:
+                    self._buckets[name] = bucket
 
     def _drain(self, bucket: Bucket, budget: int) -> int:
-        while budget > 0 and bucket.batches:
+        while budget > 0 and self._room > 0 and bucket.batches:
             batch = bucket.batches[0]
             group = batch.group
             if group.pending is batch:
@@ -202,6 +215,8 @@ class Fanout:
                 bucket.waiting -= len(batch.targets)
                 continue
             start = batch.position
+            if not start:
+                self._room -= batch.size
             end = min(start + max(1, budget // batch.weight), len(batch.targets))
             batch.position = end
             if end == len(batch.targets):

@@ -1,0 +1,95 @@
+"""How many bytes leave in one turn of the reactor, so that nothing piles up in front of who reads."""
+
+from __future__ import annotations
+
+from pushpin_tw.broker.fanout import MAX_JOINED, MAX_TURN
+from tests.pure.broker.test_fanout import Listener, World
+
+SIZE = 9000
+BUSY = 1000
+
+
+def contents(count: int) -> list[str]:
+    """Messages that can be told apart."""
+    return [f"{number:08}".ljust(SIZE, "-") for number in range(count)]
+
+
+def numbers(listener: Listener) -> list[int]:
+    """Which of them came."""
+    return [int(part[:8]) for part in listener.parts]
+
+
+def test_a_burst_leaves_in_turns_that_a_socket_can_keep_up_with() -> None:
+    world, listener = World(), Listener()
+    world.listen(listener)
+    world.publish(*contents(BUSY))
+    sizes = []
+    while world.queue:
+        before = sum(map(len, listener.got))
+        world.turn()
+        sizes.append(sum(map(len, listener.got)) - before)
+    assert numbers(listener) == list(range(BUSY))
+    assert max(sizes) <= MAX_TURN + MAX_JOINED
+    assert sum(sizes) <= len(sizes) * MAX_TURN
+    assert len(sizes) <= BUSY * SIZE // MAX_TURN + 2
+
+
+def test_small_items_are_not_slowed() -> None:
+    world = World()
+    listeners = [Listener() for _ in range(400)]
+    for number, listener in enumerate(listeners):
+        world.listen(listener, channel=str(number))
+        world.publish("x" * 300, channel=str(number))
+    world.turn()
+    assert all(listener.parts for listener in listeners)
+    assert not world.queue
+
+
+def test_the_size_of_a_crowd_does_not_count() -> None:
+    world = World(slice_=BUSY)
+    listeners = [Listener() for _ in range(BUSY)]
+    world.listen(*listeners)
+    world.publish("x" * SIZE)
+    world.turn()
+    assert all(listener.parts for listener in listeners)
+
+
+def test_a_heavy_item_is_given_the_turns_it_takes() -> None:
+    world, listener = World(), Listener()
+    world.listen(listener)
+    world.publish("x" * (10 * MAX_TURN), "next")
+    world.turn()
+    assert len(listener.parts) == 1
+    for _ in range(9):
+        world.turn()
+    assert len(listener.parts) == 1
+    world.turn()
+    assert len(listener.parts) == 2
+    assert not world.queue
+
+
+def test_within_a_rate_the_bytes_take_turns_but_no_time() -> None:
+    world, listener = World(rate=2000), Listener()
+    world.listen(listener)
+    world.publish(*contents(120))
+    start = world.now
+    arrivals = []
+    while world.queue:
+        now = world.turn()
+        arrivals += [round(now - start, 3)] * (len(listener.parts) - len(arrivals))
+    assert numbers(listener) == list(range(120))
+    assert arrivals == [0.0] * 50 + [0.025] * 50 + [0.05] * 20
+
+
+def test_without_a_rate_others_have_their_turns_in_between() -> None:
+    world = World()
+    heavy, light = Listener(bucket="heavy"), Listener(bucket="light")
+    world.listen(heavy, channel="heavy")
+    world.listen(light, channel="light")
+    world.publish(*contents(BUSY), channel="heavy")
+    world.publish("x", channel="light")
+    world.turn()
+    world.turn()
+    assert light.parts and len(heavy.parts) < 50
+    world.settle()
+    assert len(heavy.parts) == BUSY
