@@ -6,6 +6,7 @@ Through the whole service, with a WebSocket backend.
 from __future__ import annotations
 
 import json
+import zlib
 from typing import Any
 
 import pytest
@@ -193,6 +194,24 @@ async def test_what_is_no_array_drops(scene: SocketStage, data: bytes) -> None:
     talk.peer.text(data)
     await talk.peer.gone()
     await backend.gone()
+
+
+@case
+async def test_ws_136_compressed(scene: SocketStage) -> None:
+    """The WebSocket around the frames is like any other."""
+    await scene.start_w(condition=ROUTE, runner={"allow_compression": "true"})
+    client = await scene.join("/sj/s/i/websocket", "Sec-WebSocket-Extensions: permessage-deflate")
+    assert (client.head.get("Sec-WebSocket-Extensions") or "").startswith("permessage-deflate")
+    backend = await scene.backend.socket(1)
+    await scene.subscribe(backend)
+    backend.text("m:said")
+    await scene.say("published")
+    for text in ("o", 'a["said"]', 'a["published"]'):
+        message = await client.read()
+        data = message.data
+        if message.compressed:
+            data = zlib.decompressobj(-15).decompress(data + b"\0\0\xff\xff")
+        assert (message.kind, data.decode()) == (TEXT, text)
 
 
 @case
