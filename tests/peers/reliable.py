@@ -47,7 +47,7 @@ class ReliableBackend:
         environment = {name: value for name, value in os.environ.items() if name not in MEASURED}
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(words, stderr=log, env=environment)
-        await eventually(self._listens, lambda: f"a backend: {self._log.read_text()}", 20)
+        await eventually(self._listens, lambda: f"a backend: {self._log.read_text()}", 60)
 
     def _listens(self) -> bool:
         with socket.socket() as probe:

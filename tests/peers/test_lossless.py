@@ -6,6 +6,8 @@ twice, late or never, the backend is killed and comes back, and clients are cut 
 
 from __future__ import annotations
 
+import json
+import os
 from collections import Counter
 from collections.abc import Awaitable
 from pathlib import Path
@@ -15,9 +17,9 @@ import pytest
 import pytest_twisted
 from twisted.internet.defer import ensureDeferred, gatherResults
 
-from tests.peers.reliable import ReliableBackend, example
+from tests.peers.reliable import MEASURED, ReliableBackend, example
 from tests.peers.running import pushpin
-from tests.support.crowd import Address, Client, Crowd, Item, Poll, Stream, pause
+from tests.support.crowd import Address, Client, Crowd, Item, Poll, Stream, eventually, pause
 from tests.support.running import Proxy
 
 CHANNELS = [f"channel-{letter}" for letter in "abcdefghij"]
@@ -27,11 +29,17 @@ ITEMS = 16
 """On each channel while everything goes wrong, two more at the end."""
 TROUBLE = 4.0
 """Seconds in which everything goes wrong."""
-DOWN = [(0.8, 0.7), (2.4, 0.8)]
-"""When the backend is killed, and for how long it is away; seconds."""
+DOWN = [(0.8, 0.7), (0.8, 0.8)]
+"""How long the backend runs until it is killed, and for how long it is away; seconds."""
 CUTS = 400
-SETTLING = 45.0
-"""Seconds for all to become whole; what it takes on a machine that has nothing else to do is a few."""
+STANDSTILL = 45.0
+"""Seconds in which not one of all clients has got anything, though some wait.  It happens that nobody does
+for two periods of the backend's patience.  A stream that finds the backend away tries again after 1, 2, 4, 8
+and 16 seconds: when a busy machine takes long to start the backend, streams stand still after that, too."""
+PATIENCE = 15
+"""The backend's; seconds."""
+SEEDS = [int(seed) for seed in os.environ.get("LOSSLESS_SEEDS", "1").split()]
+"""One is enough for every day; for more: ``LOSSLESS_SEEDS="1 2 3 4" make pytest ARGS="-k every_client"``."""
 HANDLER = "message_wait=300\nid_cache_ttl=60\nupdate_on_first_subscription=false"
 
 
@@ -49,7 +57,7 @@ class Trouble:
 
     async def run(self) -> None:
         """All of it, at once."""
-        tasks: list[Awaitable[None]] = [self._restart(*times) for times in DOWN]
+        tasks: list[Awaitable[None]] = [self._restarts()]
         for channel in CHANNELS:
             for _ in range(ITEMS):
                 tasks.append(self._item(channel, self._random.uniform(0, TROUBLE), self._copies()))
@@ -86,13 +94,22 @@ class Trouble:
 
     async def _publish(self, item: dict[str, object], delay: float) -> None:
         await pause(delay)
-        await self._proxy.publish_all([item])
+        client = await self._proxy.control()
+        client.request("/publish", method="POST", body=json.dumps({"items": [item]}).encode())
+        await eventually(
+            lambda: b"Published\n" in client.unread,
+            lambda: "the control API answers",
+            STANDSTILL,
+            self._crowd.progress,
+        )
+        client.drop()
 
-    async def _restart(self, when: float, away: float) -> None:
-        await pause(when)
-        self._backend.kill()
-        await pause(away)
-        await self._backend.start()
+    async def _restarts(self) -> None:
+        for when, away in DOWN:
+            await pause(when)
+            self._backend.kill()
+            await pause(away)
+            await self._backend.start()
 
     async def _cut(self, victim: Client, when: float) -> None:
         await pause(when)
@@ -121,11 +138,15 @@ def judge(trouble: Trouble, everybody: Crowd, backend: ReliableBackend) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", SEEDS)
 @pytest_twisted.ensureDeferred
-async def test_every_client_gets_every_item_once_and_in_order(seed: int, tmp_path: Path) -> None:
+async def test_every_client_gets_every_item_once_and_in_order(
+    seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in MEASURED:
+        monkeypatch.delenv(name, raising=False)
     random = Random(seed)
-    backend = ReliableBackend(tmp_path, "--patience=15", "--page=2")
+    backend = ReliableBackend(tmp_path, f"--patience={PATIENCE}", "--page=2")
     await backend.start()
     try:
         with pushpin(tmp_path, f"* 127.0.0.1:{backend.port}", extra=HANDLER) as service:
@@ -134,12 +155,12 @@ async def test_every_client_gets_every_item_once_and_in_order(seed: int, tmp_pat
             proxy.control_address = ("127.0.0.1", service.control)
             everybody = crowd(proxy.address, random)
             try:
-                await everybody.start(SETTLING)
+                await everybody.start(STANDSTILL)
                 trouble = Trouble(random, backend, proxy, everybody)
                 await trouble.run()
                 for _ in range(2):
                     # Whatever came twice before the second one would stand before it.
-                    await everybody.have(await trouble.last_item(), SETTLING)
+                    await everybody.have(await trouble.last_item(), STANDSTILL)
                 judge(trouble, everybody, backend)
             finally:
                 await everybody.stop()

@@ -30,14 +30,32 @@ async def pause(seconds: float) -> None:
     await task.deferLater(reactor, seconds)
 
 
-async def eventually(condition: Callable[[], object], what: Callable[[], str], seconds: float) -> float:
-    """Wait for a state of many clients; returns how many seconds it took."""
-    start = reactor.seconds()
+def _nothing() -> object:
+    """Time alone counts."""
+    return None
+
+
+async def eventually(
+    condition: Callable[[], object],
+    what: Callable[[], str],
+    seconds: float,
+    progress: Callable[[], object] = _nothing,
+) -> float:
+    """Wait for a state of many clients; returns how many seconds it took.
+
+    Fails when ``progress`` has had the same value for so many seconds: a busy machine is slow, but not
+    at a standstill.
+    """
+    begin = moved = reactor.seconds()
+    before = progress()
     while not condition():
-        if reactor.seconds() - start > seconds:
-            raise Waited(f"not within {seconds:g} s: {what()}")
+        now, there = reactor.seconds(), progress()
+        if there != before:
+            before, moved = there, now
+        elif now - moved > seconds:
+            raise Waited(f"nothing has moved for {seconds:g} s: {what()}")
         await pause(PACE)
-    return float(reactor.seconds() - start)
+    return float(reactor.seconds() - begin)
 
 
 class Connection(Protocol):
@@ -294,8 +312,15 @@ class Crowd:
     def __init__(self, clients: Iterable[Client]) -> None:
         self.clients = list(clients)
 
+    def progress(self) -> int:
+        """How many items they have got, all together."""
+        return sum(len(client.received) for client in self.clients)
+
     async def start(self, seconds: float, at_once: int = 100) -> None:
-        """Begin with all of them; returns when each has been answered or was asked to wait."""
+        """Begin with all of them; returns when each has been answered or was asked to wait.
+
+        Fails when nothing has moved for so many seconds, as ``have``.
+        """
         for number, client in enumerate(self.clients):
             client.start()
             if number % at_once == at_once - 1:
@@ -304,7 +329,12 @@ class Crowd:
 
     async def _answered(self, clients: list[Client], seconds: float) -> None:
         streams = [client for client in clients if isinstance(client, Stream)]
-        await eventually(lambda: all(one.online for one in streams), lambda: "streams open", seconds)
+        await eventually(
+            lambda: all(one.online for one in streams),
+            lambda: "streams open",
+            seconds,
+            lambda: sum(one.responses for one in streams),
+        )
 
     async def have(self, last: dict[str, int], seconds: float) -> float:
         """Wait until each has the last item of its channel; returns how many seconds it took."""
@@ -316,7 +346,7 @@ class Crowd:
             few = [f"{one.kind} {one.channel} at {one.last}" for one in behind()[:10]]
             return f"{len(behind())} clients do not have {last}: {', '.join(few)}"
 
-        return await eventually(lambda: not behind(), words, seconds)
+        return await eventually(lambda: not behind(), words, seconds, self.progress)
 
     async def stop(self) -> None:
         """All leave."""
