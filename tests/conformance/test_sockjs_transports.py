@@ -356,6 +356,19 @@ async def test_keep_alive_and_delayed_messages(scene: SocketStage, way: Any) -> 
     assert await talk.messages() == ["without an origin"]
 
 
+@pytest.mark.parametrize("way", each(140))
+@case
+async def test_filters(scene: SocketStage, way: Any) -> None:
+    await scene.start_w(condition=ROUTE)
+    talk, backend = await opened(scene, way)
+    await talk.listen()
+    await scene.meta(backend, user="me")
+    await scene.subscribe(backend, filters=["skip-self"])
+    await scene.say("mine", meta={"sender": "me"})
+    await scene.say("yours", meta={"sender": "you"})
+    assert await talk.messages() == ["yours"]
+
+
 @pytest.mark.parametrize("way", each(140, "raw"))
 @case
 async def test_published_pings_are_lost(scene: SocketStage, way: Any) -> None:
