@@ -10,14 +10,15 @@ from typing import Any
 from twisted.internet import reactor
 from twisted.internet.task import deferLater
 
-from pushpin_tw.sockets import MESSAGE
+from pushpin_tw.sockets import BINARY, MESSAGE
 from pushpin_tw.testing.sockets import RecordingOwner
 from tests.support.edge import EdgeHouse, Visit
-from tests.support.waiting import until
+from tests.support.waiting import turn, until
 from tests.support.wsclient import HANDSHAKE, SocketClient
 
 SLOW = 4096
 """Bytes that the kernel takes from the server for a client who does not read."""
+BIG = bytes(100_000)
 DEFLATE = "Sec-WebSocket-Extensions: permessage-deflate"
 
 
@@ -59,15 +60,17 @@ async def join(house: EdgeHouse, owner: Owner, *headers: str, **options: Any) ->
     return await SocketClient.switched(raw)
 
 
-async def congest(owner: Owner, kind: int = 2, size: int = 100_000) -> int:
-    """Send until the client, who does not read, takes no more; how many messages that took."""
+async def stuck(house: EdgeHouse, owner: Owner) -> tuple[SocketClient, int]:
+    """A client that does not read, and how many ``BIG`` messages it took until no more would go."""
+    client = await join(house, owner, receive_buffer=SLOW)
+    client.raw.pause()
     count = 0
     while not owner.socket.congested:
-        owner.socket.send(kind, bytes(size))
+        owner.socket.send(BINARY, BIG)
         count += 1
-        await deferLater(reactor, 0)
-        await deferLater(reactor, 0)
-    return count
+        for _ in range(2):
+            await turn()
+    return client, count
 
 
 async def advance(house: EdgeHouse, seconds: float, step: float = 1.0) -> None:
