@@ -25,6 +25,8 @@ from pushpin_tw.wire.websocket import accept_key, negotiate_deflate
 
 DROPPED = "items-dropped-slow-client"
 """What published messages that a client had no room for are counted as."""
+COMPLAINT = "a client does not read what is published for it: dropping messages"
+"""What is logged of it, once for each."""
 SLICE = 4096
 """Compressed bytes that are read at once: they can become a thousand times as many."""
 BATCH = 65536
@@ -114,6 +116,7 @@ class ClientSocket:
     """One client's WebSocket; the stage of its connection, and owner of its framing."""
 
     __slots__ = (
+        "_blamed",
         "_closed",
         "_connection",
         "_framing",
@@ -141,6 +144,8 @@ class ClientSocket:
         """The owner wants nothing, or there is none yet."""
         self._reading = False
         """What the client said is being told to the owner, further up the stack."""
+        self._blamed = False
+        """That messages are dropped was logged."""
         self._closed = False
         """We have said CLOSE."""
         self._heard = False
@@ -177,18 +182,21 @@ class ClientSocket:
             self._keep(parts)
 
     def _keep(self, parts: Sequence[bytes]) -> None:
-        """Let frames wait, as many as there is room for."""
+        """Let frames wait, as many as there is room for; the first one always has room (websocket 5.4)."""
         if self._waiting is None:
             self._waiting = deque()
         dropped = 0
         for part in parts:
-            if self._size + len(part) > self._room.limit:
+            if self._size and self._size + len(part) > self._room.limit:
                 dropped += 1
             else:
                 self._size += len(part)
                 self._waiting.append(part)
         if dropped:
             self._room.stats.count(DROPPED, dropped)
+            if not self._blamed:
+                self._blamed = True
+                self._room.stats.note("info", COMPLAINT, "connmgr")
 
     def _write(self, data: bytes) -> None:
         """A frame that must not be lost."""
