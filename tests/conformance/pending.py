@@ -26,7 +26,6 @@ PROXY_PENDING: dict[int, str] = {
 
 SOCKET_PENDING: dict[int, str] = dict.fromkeys(
     [
-        *range(87, 89),
         *range(90, 92),
         *range(100, 114),
         *range(116, 121),
