@@ -1,7 +1,6 @@
 """An echo server of WebSockets by autobahn: the backend that the suite meets through the proxy.
 
-Run as ``python echo.py PORT [compress] [drop]``; see ``tests/wstest/__main__.py`` and
-``tests/peers/test_websocket_families.py``.  Knows nothing of the proxy.
+Run as ``python echo.py PORT [compress]``; see ``tests/wstest/setups.py``.  Knows nothing of the proxy.
 """
 
 from __future__ import annotations
@@ -33,8 +32,8 @@ def main() -> None:
     port, options = int(sys.argv[1]), sys.argv[2:]
     factory = WebSocketServerFactory()
     factory.protocol = Echo
-    # The suite judges what reaches it; a backend that leaves early would hide what the proxy does.
-    factory.setProtocolOptions(failByDrop=False, openHandshakeTimeout=0, closeHandshakeTimeout=0)
+    # Say CLOSE to an offender, as the proxy does, so that the suite judges both by the same rule.
+    factory.setProtocolOptions(failByDrop=False)
     if "compress" in options:
         factory.setProtocolOptions(perMessageCompressionAccept=accept)
     reactor.listenTCP(port, factory, backlog=500, interface="127.0.0.1")
