@@ -265,13 +265,28 @@ class ScriptedOrigin(Factory):
             await within(self._bell.wait(), f"request {number} to {path}; the origin had {self.requests}")
         return found[number - 1]
 
-    async def stop(self) -> None:
-        """Stop listening and drop the connections; errors of scripts show here."""
+    async def down(self) -> None:
+        """Nobody is there any more, until ``up``."""
         if self._port is not None:
+            self._port.port = self._port.getHost().port  # not just any one when it comes back
             await self._port.stopListening()
+        await self.disconnect()
+
+    async def disconnect(self) -> None:
+        """Drop all connections."""
         for connection in list(self.connections):
             waiting = connection.gone()
             connection.transport.abortConnection()
             await waiting
+
+    def up(self) -> None:
+        """Listen again, where it was."""
+        self._port.startListening()
+
+    async def stop(self) -> None:
+        """Stop listening and drop the connections; errors of scripts show here."""
+        if self._port is not None:
+            await self._port.stopListening()
+        await self.disconnect()
         for failure in self.errors:
             failure.raiseException()
