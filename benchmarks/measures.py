@@ -23,7 +23,7 @@ from benchmarks.verify import Check, is_response, is_stream_content, is_stream_o
 AT_ONCE = 256  # clients that connect at the same time
 OPEN_PATIENCE = 120.0  # seconds for all clients of a server to be held
 STEP_PATIENCE = 2.0  # seconds for the origin to be asked about a step of clients; some may be lost
-ROUND_PATIENCE = 30.0  # seconds for one message to reach everybody
+ROUND_PATIENCE = 60.0  # seconds for one message to reach everybody
 BURST = 20  # items in one POST of the burst rounds
 CONNECTIONS = 32  # kept-alive connections of plain requests
 WARM_UP = 50  # clients that come and go before memory is read for the first time
