@@ -44,7 +44,7 @@ class User(Protocol):
         """``congested`` of the connection has become false again."""
 
     def silent(self) -> None:
-        """Nothing came or went for too long."""
+        """Nothing came or went for too long; again, if the connection lives on, after as long again."""
 
 
 @implementer(IHandshakeListener, IPushProducer)
@@ -91,6 +91,10 @@ class Connection:
         """Leave the pool and serve ``user``."""
         self.user = user
         self._wait(self._pool.silence_timeout)
+
+    def outlast_silence(self) -> None:
+        """Let the kernel find out whether the peer is still there: silence will not tell."""
+        self._transport.setTcpKeepAlive(True)
 
     def write(self, data: bytes) -> None:
         """Send; what the kernel does not take waits here."""
@@ -211,6 +215,7 @@ class Connection:
         elif self._paused:
             self._wait(self._pool.silence_timeout)  # the silence is ours
         else:
+            self._wait(self._pool.silence_timeout)
             self.user.silent()
 
 

@@ -126,6 +126,7 @@ class UpgradeCall(HttpCall):
         assert connection is not None
         socket = OriginSocket(connection, deflate, self._rules)
         connection.occupy(socket)
+        connection.outlast_silence()
         try:
             self._waits.opened(response, socket)
         except Exception:

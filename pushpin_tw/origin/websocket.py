@@ -121,8 +121,10 @@ class OriginSocket:
             self._crash()
 
     def silent(self) -> None:
-        """Nothing came or went for too long."""
-        self._lose()
+        """Nothing came or went for long.  A backend may have nothing to say as long as its client is there, who
+        may be kept alive by others (websocket 10, 145); but what was said to it must leave."""
+        if self.congested:
+            self._lose()
 
     def connection_lost(self, clean: bool) -> None:
         """The backend has gone."""
