@@ -228,7 +228,7 @@ class _Framing(WebSocketProtocol):
         self._write = _lose
 
     def _emit(self, opcode: int, data: bytes, fin: bool, compressed: bool) -> None:
-        raise NotImplementedError
+        """Write one frame."""
 
     # ---- autobahn's options --------------------------------------------------------------------------------
 
@@ -288,8 +288,7 @@ class _Framing(WebSocketProtocol):
 
     def _tell(self, data: bytes, end: int) -> None:
         first, self._first, self._tail = self._first, False, b""
-        if self._owner is not None:
-            self._owner.piece(self._kind, data, first, end)
+        self._owner.piece(self._kind, data, first, end)
 
     def _onPing(self, payload: bytes) -> None:
         self._owner.piece(PING, payload, True, MESSAGE)

@@ -134,13 +134,10 @@ class OriginSocket:
 
     def piece(self, kind: int, data: bytes, first: bool, end: int) -> None:
         """A piece of a message."""
-        if self._connection is not None:
-            self._owner.socket_received(kind, data, first, end)
+        self._owner.socket_received(kind, data, first, end)
 
     def closed(self, code: int | None, reason: bytes) -> None:
         """The backend has said CLOSE."""
-        if self._connection is None:
-            return
         self._heard = True
         if self._said:
             self._rules.wheel.schedule(self, PARTING)
@@ -148,8 +145,6 @@ class OriginSocket:
 
     def violated(self, code: int, text: str) -> None:
         """The backend breaks the rules."""
-        if self._connection is None:
-            return
         self._rules.stats.note("debug", f"WebSocket target: {text}")
         if not (self._said or self._rules.lenient):
             self._framing.close(code, b"")

@@ -6,9 +6,13 @@ from base64 import b64encode
 from hashlib import sha1
 from typing import Any, NamedTuple
 
-from pushpin_tw.testing.sockets import FixedHandshake, RecordingSocketSink
+from pushpin_tw.testing.services import LentServices
+from pushpin_tw.testing.sockets import FixedHandshake, RecordingOwner, RecordingSocketSink
 from tests.loopback.originpeer import Link, RawPeer, request
+from tests.loopback.originstage import OriginStage
 
+COMPRESSED = "[runner]\nallow_compression=true\n"
+DEFLATE = b"Sec-WebSocket-Extensions: permessage-deflate"
 MAGIC = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 
@@ -124,3 +128,25 @@ async def asked(origin: Any, *headers: tuple[bytes, bytes]) -> RecordingSocketSi
     await sink.answer()
     assert sink.disorder == []
     return sink
+
+
+async def joined(stage: OriginStage, *lines: bytes, config: str = "") -> tuple[Any, RecordingOwner, Link]:
+    """An open WebSocket: its socket, its owner, and the backend's end."""
+    agree(stage.peer, *lines)
+    if config:
+        stage.services = LentServices(stage.services.reactor, stage.clock, config)
+    sink = await opened(stage.origin())
+    return sink.socket, sink.owner, stage.peer.links[-1]
+
+
+async def sent(stage: OriginStage, link: Link, count: int) -> list[Frame]:
+    """The first frames that the backend got."""
+    await stage.peer.until(lambda: len(frames(link.received)) >= count, f"{count} frames")
+    return frames(link.received)
+
+
+def passed(stage: OriginStage, seconds: float) -> None:
+    """Let time go by, as the wheel likes it."""
+    for _ in range(int(seconds)):
+        stage.clock.advance(1)
+    stage.clock.advance(seconds % 1 + 0.2)

@@ -51,8 +51,8 @@ async def test_nobody_reads_when_both_have_closed() -> None:
 
     class Pausing(Owner):
         def socket_closed(self, code: int | None, reason: bytes) -> None:
-            super().socket_closed(code, reason)
             self.socket.pause()
+            super().socket_closed(code, reason)
 
     async with edge() as house:
         owner = Pausing()

@@ -20,6 +20,7 @@ from pushpin_tw.wire.websocket import (
     close_payload,
     deflate,
     encode_frame,
+    encode_message,
     frame_header,
     is_close_code,
     mask,
@@ -115,7 +116,7 @@ def test_ws_009_extensions_that_are_no_list(value: str) -> None:
 
 
 def test_extensions_that_are_one() -> None:
-    assert parse_extensions([b"a", b" b ; c ;d = e,, f;g=\"h, ;\\\" \\i\";j= ,k;l=q:", b"", b" , "]) == [
+    assert parse_extensions([b"a", b' b ; c ;d = e,, f;g="h, ;\\" \\i";j= ,k;l=q:', b"", b" , "]) == [
         (b"a", []),
         (b"b", [(b"c", None), (b"d", b"e")]),
         (b"f", [(b"g", b'h, ;" i'), (b"j", b"")]),
@@ -241,6 +242,12 @@ def test_the_first_byte_of_a_frame() -> None:
     assert encode_frame(1, b"", False) == b"\x01\x00"
     assert encode_frame(0, b"") == b"\x80\x00"
     assert encode_frame(1, b"\0", compressed=True) == b"\xc1\x01\0"
+
+
+def test_whole_messages() -> None:
+    assert encode_message(1, b"hello", False) == b"\x81\x05hello"
+    assert encode_message(1, b"hello", True) == b"\xc1\x07\xcaH\xcd\xc9\xc9\x07\0"
+    assert encode_message(9, b"hello", True) == b"\x89\x05hello"
 
 
 def test_the_payload_of_close() -> None:
