@@ -121,8 +121,8 @@ class OriginSocket:
             self._crash()
 
     def silent(self) -> None:
-        """Nothing came or went for long.  A backend may have nothing to say as long as its client is there, who
-        may be kept alive by others (websocket 10, 145); but what was said to it must leave."""
+        """Nothing came or went for long.  A backend may have nothing to say while its client is kept alive by
+        others (websocket 10, 145); but what was said to it must leave."""
         if self.congested:
             self._lose()
 
