@@ -118,6 +118,10 @@ class OriginBlocked(OriginError):
     """All addresses of an untrusted target are private: refused by policy."""
 
 
+class OriginUnsuitable(OriginError):
+    """The target is of a kind that cannot do this; the text is for clients in debug mode."""
+
+
 class OriginTimeout(OriginError):
     """The origin was silent for too long: the client is dropped without a word."""
 

@@ -92,4 +92,6 @@ class ZmqTarget:
 
     def origin(self, target: Target, services: Any) -> UnavailableOrigin:
         """As ``ITargetType``."""
-        return UnavailableOrigin(target.label, "ZeroMQ backends are not available", services.stats)
+        no_sockets = "WebSockets cannot be used with zhttpreq target" if self.prefix == "zhttpreq" else ""
+        why = "ZeroMQ backends are not available"
+        return UnavailableOrigin(target.label, why, services.stats, no_sockets)

@@ -10,7 +10,7 @@ from typing import Any
 
 from zope.interface import implementer
 
-from pushpin_tw.errors import OriginError
+from pushpin_tw.errors import OriginError, OriginUnsuitable
 from pushpin_tw.interfaces import IOrigin, IOriginCall
 from pushpin_tw.wire.message import OriginRequest
 
@@ -43,14 +43,16 @@ class DeadCall:
 class UnavailableOrigin:
     """Fails every request at once: 502 and no other target (proxy 4.9, "without any worker")."""
 
-    def __init__(self, label: str, why: str, stats: Any) -> None:
+    def __init__(self, label: str, why: str, stats: Any, no_sockets: str = "") -> None:
         """``label`` is the target as logs call it, ``why`` what the log is told, once.
 
-        ``stats`` is an ``IStatsSink``.
+        ``stats`` is an ``IStatsSink``; ``no_sockets`` says why there are no WebSockets at targets of this
+        kind, available or not.
         """
         self._label = label
         self._why = why
         self._stats = stats
+        self._no_sockets = no_sockets
         self._told = False
 
     def fetch(self, request: OriginRequest, sink: Any) -> DeadCall:
@@ -59,6 +61,9 @@ class UnavailableOrigin:
 
     def connect(self, handshake: Any, sink: Any) -> DeadCall:
         """As ``IOrigin``."""
+        if self._no_sockets:
+            sink.failed(OriginUnsuitable(self._no_sockets))
+            return DeadCall()
         return self._fail(sink)
 
     def _fail(self, sink: Any) -> DeadCall:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from pushpin_tw.errors import OriginBlocked, OriginUnreachable
+from pushpin_tw.errors import OriginBlocked, OriginUnreachable, OriginUnsuitable
 from pushpin_tw.grip.status import default_reason
 from pushpin_tw.proxy.dressed import ScriptResponder
 from pushpin_tw.wire.headers import Header
@@ -56,4 +56,6 @@ def origin_error_text(error: Exception, targets: list[str], debug: bool) -> str:
         return f"Unable to connect to any targets. Tried: {', '.join(targets)}"
     if debug and isinstance(error, OriginBlocked):
         return "Error: Origin host/IP blocked."
+    if debug and isinstance(error, OriginUnsuitable):
+        return str(error)
     return ORIGIN_FAILED

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pushpin_tw.errors import OriginBlocked, OriginError, OriginTimeout, OriginUnreachable
+from pushpin_tw.errors import OriginBlocked, OriginError, OriginTimeout, OriginUnreachable, OriginUnsuitable
 from pushpin_tw.proxy import answers
 from pushpin_tw.proxy.decision import Decision, decide, relayed_headers
 from pushpin_tw.wire.message import Response
@@ -48,6 +48,7 @@ def test_what_belongs_to_the_hop_is_not_relayed() -> None:
     [
         (OriginUnreachable("refused"), "Unable to connect to any targets. Tried: a:1, test"),
         (OriginBlocked("private"), "Error: Origin host/IP blocked."),
+        (OriginUnsuitable("Not here"), "Not here"),
         (OriginTimeout("silent"), "Error while proxying to origin."),
         (OriginError("closed"), "Error while proxying to origin."),
     ],
