@@ -47,6 +47,7 @@ class ClientConnection:
 
     __slots__ = (
         "active",
+        "asked",
         "buffer",
         "closing",
         "congested",
@@ -73,6 +74,8 @@ class ClientConnection:
         """The request that is being answered (the stage's own), or the WebSocket it has become."""
         self.starting = False
         """The stage is starting requests from the buffer, further up the stack."""
+        self.asked = 0.0
+        """When the request began."""
         self.since = 0.0
         """When the request began or was last answered something; deliveries are noted late."""
         self.active = False

@@ -146,7 +146,7 @@ class HttpStage:
 
     def _start(self, connection: ClientConnection, request: Request) -> None:
         self._watch.idle.drop(connection)
-        connection.since = self._watch.seconds()
+        connection.asked = connection.since = self._watch.seconds()
         request.secure = self._secure
         request.peer = connection.peer
         talk: Responder

@@ -232,7 +232,7 @@ class Responder:
             return
         if self._body is not None and not self._body.arrived():
             self.refuse(HttpError("Failed to process request.", 500))
-        elif connection.watch.seconds() - connection.since > HALF_CLOSE:
+        elif connection.watch.seconds() - connection.asked > HALF_CLOSE:
             connection.drop()
             self.lost()
 

@@ -396,6 +396,23 @@ async def test_c125_a_client_that_closes_later_has_given_up() -> None:
         visit.reply()
 
 
+@pytest_twisted.ensureDeferred
+async def test_a_client_that_has_heard_enough_of_a_stream_has_given_up() -> None:
+    async with edge() as house:
+        house.answer = keep
+        client = await house.client()
+        client.send(GET)
+        visit = await house.visit()
+        house.clock.advance(0.5)
+        visit.responder.start(200, b"OK", [], None)
+        visit.responder.write(b"the one thing it wanted")
+        visit.responder.flush()
+        await client.read_until(b"wanted\r\n")
+        client.transport.loseConnection()
+        await visit.told("lost")
+        await house.settled()
+
+
 @pytest.mark.parametrize("data", [b"", b"GET / HTTP/1.1\r\nHost", b"\r\n"])
 @pytest_twisted.ensureDeferred
 async def test_without_a_complete_head_nothing_is_said(data: bytes) -> None:
