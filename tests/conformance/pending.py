@@ -6,32 +6,25 @@
 from __future__ import annotations
 
 WEBSOCKET = "needs WebSocket"
+ZEROMQ = "needs ZeroMQ"
 
 PENDING: dict[int, str] = {}
 """Case number of the GRIP specification to the reason."""
 
-PROXY_PENDING: dict[int, str] = {
-    187: WEBSOCKET,
-    188: WEBSOCKET,
-    189: WEBSOCKET,
-    190: WEBSOCKET,
-    191: WEBSOCKET,
-    192: WEBSOCKET,
-    193: WEBSOCKET,
-    194: WEBSOCKET,
-    196: WEBSOCKET,
-    197: WEBSOCKET,
-}
+PROXY_PENDING: dict[int, str] = {}
 """Case number of the proxy specification to the reason."""
 
-SOCKET_PENDING: dict[int, str] = dict.fromkeys(
-    [
-        *range(90, 92),
-        *range(100, 114),
-        *range(116, 121),
-        *range(122, 124),
-        *range(141, 146),
-    ],
-    WEBSOCKET,
-)
+SOCKET_PENDING: dict[int, str] = {
+    **dict.fromkeys(
+        [
+            *range(90, 92),
+            *range(100, 114),
+            *range(116, 121),
+            *range(122, 124),
+        ],
+        WEBSOCKET,
+    ),
+    141: ZEROMQ,
+    143: ZEROMQ,
+}
 """Case number of the WebSocket specification to the reason."""
