@@ -245,8 +245,12 @@ class IBroker(Interface):
     def forget(channel):  # type: ignore[no-untyped-def]
         """A hold has missed an item: the last id of ``channel`` says nothing any more."""
 
-    def conflicts(channel, prev_id):  # type: ignore[no-untyped-def]
-        """Whether the last id of ``channel`` is known and another; if so it is forgotten (grip 11.4)."""
+    def conflicts(channel, prev_id, asked):  # type: ignore[no-untyped-def]
+        """Whether the last id of ``channel`` is known and another; if so it is forgotten (grip 11.4).
+
+        One that was forgotten a moment ago counts as well, unless the origin was ``asked`` again already for
+        what the client has missed.
+        """
 
 
 class IRefetch(Interface):

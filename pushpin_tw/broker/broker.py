@@ -129,7 +129,8 @@ class Broker:
         """Forget all last ids; every hold asks its origin again, as its turn comes."""
         channels = list(self._channels.values())
         for channel in channels:
-            self.forget(channel.name)
+            if channel.sequence is not None:
+                channel.sequence.last_id = None
         for channel in channels:
             self._update(channel)
 
@@ -137,15 +138,18 @@ class Broker:
         """See ``IBroker``."""
         record = self._channels.get(channel)
         if record is not None and record.sequence is not None:
-            record.sequence.last_id = None
+            record.sequence.forget(self._wheel.seconds())
 
-    def conflicts(self, channel: str, prev_id: str) -> bool:
+    def conflicts(self, channel: str, prev_id: str, asked: bool) -> bool:
         """See ``IBroker``."""
         record = self._channels.get(channel)
         sequence = None if record is None else record.sequence
-        if sequence is None or sequence.last_id in (None, prev_id):
+        if sequence is None or sequence.last_id == prev_id:
             return False
-        sequence.last_id = None
+        now = self._wheel.seconds()
+        if sequence.last_id is None:
+            return not asked and sequence.behind(prev_id, now)
+        sequence.forget(now)
         return True
 
     def _update(self, channel: Channel) -> None:

@@ -16,12 +16,14 @@ MAX_PENDING = 100
 """Items of one channel that may wait for an earlier one; more are dropped and counted."""
 MAX_CACHED = 1_000_000
 """Ids that are remembered at once; the oldest make room."""
+DOUBT = 10.0
+"""Seconds for which an id that was forgotten over a gap still counts for holds that begin."""
 
 
 class Sequence:
     """How far one channel has come.  An entry of the timer wheel while items wait."""
 
-    __slots__ = ("_late", "_pending", "deliver", "due", "last_id", "slot")
+    __slots__ = ("_doubt", "_late", "_pending", "deliver", "due", "last_id", "slot")
 
     def __init__(self, late: Callable[[Sequence], None], deliver: Callable[[Item], None]) -> None:
         """``late`` is called when an item has waited long enough; ``deliver`` hands items out in order."""
@@ -32,6 +34,7 @@ class Sequence:
         self.slot = 0
         self._late = late
         self._pending: dict[str, tuple[float, Item]] = {}
+        self._doubt: tuple[str, float] | None = None
 
     @property
     def waiting(self) -> int:
@@ -41,6 +44,20 @@ class Sequence:
     def early(self, item: Item) -> bool:
         """Whether something is missing before ``item``."""
         return self.last_id is not None and item.prev_id is not None and item.prev_id != self.last_id
+
+    def forget(self, now: float) -> None:
+        """The last id says nothing about the order any more: somebody has missed something."""
+        if self.last_id is not None:
+            self._doubt = (self.last_id, now + DOUBT)
+            self.last_id = None
+
+    def behind(self, prev_id: str, now: float) -> bool:
+        """Whether an item that is no longer the last was delivered a moment ago, and whoever begins with
+        ``prev_id`` has not seen it: one of many who begin at once must not hide it from the others."""
+        if self.last_id is not None or self._doubt is None:
+            return False
+        last_id, until = self._doubt
+        return last_id != prev_id and now < until
 
     def keep(self, item: Item, until: float) -> bool:
         """Let an early item wait; False when it cannot."""

@@ -158,12 +158,15 @@ class Inbox:
             (one.name, one.prev_id) for one in self.subscriptions.values() if one.prev_id is not None
         )
 
-    def conflicts(self) -> bool:
-        """Whether an item was published on some channel that the client has not seen (grip 11.4)."""
-        found = False
+    def conflicts(self, told: LastIds = ()) -> bool:
+        """Whether an item was published on some channel that the client has not seen (grip 11.4); ``told``:
+        positions that the origin was told of when it gave these instructions."""
+        broker, asked, found = self._hold.room.broker, dict(told), False
         for name, one in self.subscriptions.items():
+            if one.prev_id is None:
+                continue
             # All are looked at: each that conflicts is forgotten.
-            if one.prev_id is not None and self._hold.room.broker.conflicts(name, one.prev_id):
+            if broker.conflicts(name, one.prev_id, one.name in asked):
                 found = True
         return found
 
@@ -196,12 +199,21 @@ class Inbox:
             self._hold.rest()
 
     def skip(self) -> None:
-        """New instructions are in force: items that are contained in them already need not be dealt with."""
+        """New instructions are in force: items that are contained in them already need not be dealt with.
+
+        What comes behind the position is not contained, even when it does not follow at once.
+        """
+        contained: set[tuple[str, str | None]] = set()
         while self._queue:
             parcel, channel = self._queue[0]
-            one = self.subscriptions.get(channel)
-            if one is not None and (one.prev_id is None or one.prev_id == (parcel.item.prev_id or "")):
+            one, item = self.subscriptions.get(channel), parcel.item
+            if one is not None and (
+                one.prev_id is None
+                or one.prev_id == (item.prev_id or "")
+                or (channel, one.prev_id) in contained
+            ):
                 return
+            contained.add((channel, item.id))
             self._queue.popleft()
 
     def clear(self) -> None:

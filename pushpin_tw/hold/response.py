@@ -141,7 +141,7 @@ class TailoredResponseHold(ResponseHold):
         """Take positions and filters over; whether something was missed already, so that the origin must be
         asked again instead of waiting (grip 11.4)."""
         self._inbox.replace(instruct.channels, instruct.meta, self._inbox.uri)
-        return self._inbox.conflicts()
+        return self._inbox.conflicts(() if self.retry is None else self.retry.last_ids)
 
     @property
     def template(self) -> Template:

@@ -90,7 +90,7 @@ def test_grip_115_no_seq_is_delivered_at_once_and_moves_nothing() -> None:
     world.listen(hold)
     world.publish(item("1"), item("3", "2", **{"no-seq": True}), item("2", "1"))
     assert hold.got == [b"132"]
-    assert world.broker.conflicts("c", "1") and not world.broker.conflicts("c", "1")
+    assert world.broker.conflicts("c", "1", True) and not world.broker.conflicts("c", "1", True)
 
 
 def test_grip_118_an_item_is_taken_once() -> None:
@@ -112,9 +112,9 @@ def test_grip_112_the_last_id_goes_with_the_channel() -> None:
     world, hold = World(), Listener()
     world.listen(hold)
     world.publish(item("1"), item("4", "3"))
-    assert world.broker.conflicts("c", "0")
+    assert world.broker.conflicts("c", "0", True)
     world.broker.unsubscribe(hold, "c")
-    assert not world.broker.conflicts("c", "0")
+    assert not world.broker.conflicts("c", "0", False)
     world.clock.advance(20)
     assert hold.got == [b"1"]
     assert not world.wheel.waiting
@@ -125,17 +125,42 @@ def test_grip_110_but_stays_while_the_channel_lingers() -> None:
     world.listen(poll)
     world.broker.unsubscribe(poll, "c")
     world.publish(item("5", "4"))
-    assert not world.broker.conflicts("c", "5")
+    assert not world.broker.conflicts("c", "5", True)
     world.clock.advance(2.2)
-    assert not world.broker.conflicts("c", "4")
+    assert not world.broker.conflicts("c", "4", True)
+
+
+def test_a_conflict_that_one_has_found_is_one_for_others_who_begin_at_the_same_time() -> None:
+    world = World()
+    world.listen(Listener())
+    world.publish(item("2", "1"))
+    assert [world.broker.conflicts("c", "1", False) for _ in range(3)] == [True, True, True]
+    assert not world.broker.conflicts("c", "1", True)
+    assert not world.broker.conflicts("c", "2", False)
+    world.clock.advance(9.9)
+    assert world.broker.conflicts("c", "1", False)
+    world.clock.advance(0.2)
+    assert not world.broker.conflicts("c", "1", False)
+
+
+def test_a_gap_that_one_has_found_is_one_for_others_who_begin_at_the_same_time() -> None:
+    world = World()
+    world.listen(Listener())
+    world.publish(item("2", "1"))
+    world.broker.forget("c")
+    world.broker.forget("c")
+    assert world.broker.conflicts("c", "1", False)
+    world.publish(item("3", "0"))
+    assert not world.broker.conflicts("c", "3", False)
+    assert world.broker.conflicts("c", "2", True)
 
 
 def test_conflicts_of_a_channel_without_ids_or_without_anybody() -> None:
     world = World()
-    assert not world.broker.conflicts("c", "1")
+    assert not world.broker.conflicts("c", "1", True)
     world.listen(Listener())
     world.publish(item())
-    assert not world.broker.conflicts("c", "1")
+    assert not world.broker.conflicts("c", "1", True)
     world.broker.forget("c")
     world.broker.forget("nowhere")
 
@@ -246,4 +271,4 @@ def test_grip_142_recovery_forgets_and_updates() -> None:
     world.broker.recover()
     assert poll.updates == 2
     assert broken.aborted
-    assert not world.broker.conflicts("c", "0")
+    assert not world.broker.conflicts("c", "0", False)

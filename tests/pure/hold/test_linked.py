@@ -20,7 +20,7 @@ from pushpin_tw.grip.item import parse_item
 from pushpin_tw.grip.template import Templates
 from pushpin_tw.grip.terms import LinkRequest
 from pushpin_tw.hold.base import HoldRoom
-from pushpin_tw.hold.inbox import Origin
+from pushpin_tw.hold.inbox import LastIds, Origin
 from pushpin_tw.hold.linked import LinkedStreamHold
 from pushpin_tw.hold.response import TailoredResponseHold
 from pushpin_tw.proxy.held import Retry
@@ -180,11 +180,17 @@ class Scene:
         next_link = None if link is None else NextLink(link, timeout)
         return Instruct(mode, 200, b"OK", channels=channels, next_link=next_link, **more)
 
-    def poll(self, *channels: Channel, gone: str | None = None, body: bytes = b"nothing") -> Client:
+    def poll(
+        self,
+        *channels: Channel,
+        gone: str | None = None,
+        body: bytes = b"nothing",
+        asked: LastIds = (("older", "1"),),
+    ) -> Client:
         client = Client()
         instruct = Instruct("response", 200, b"OK", body=body, channels=channels)
         template = Templates().find(instruct, 1, True, False)
-        retry = Retry(Request(b"GET", b"/", 1, []), b"", "id", (("older", "1"),))
+        retry = Retry(Request(b"GET", b"/", 1, []), b"", "id", asked)
         names = tuple(channel.name for channel in channels)
         origin = Origin("place", "http://h/", "", (), gone)
         hold = TailoredResponseHold(self.room, client, names, "", template, retry, origin)
@@ -281,6 +287,19 @@ def test_grip_125_items_that_the_link_contains_are_not_written_again(scene: Scen
     assert client.script == [b"[2 3] ", b"4"]
 
 
+def test_a_gap_behind_what_the_link_contains_is_filled_as_well(scene: Scene) -> None:
+    client = scene.stream(AT_1)
+    scene.hold.update()
+    call = scene.fetched()
+    scene.publish("2", "2", "1")
+    scene.publish("4", "4", "3", **{"no-seq": True})
+    scene.answers(call, scene.instruct(Channel("c", "2")), b"[2] ")
+    call = scene.fetched()
+    assert call.request.last_ids == (("c", "2"),)
+    scene.answers(call, scene.instruct(Channel("c", "4")), b"[3 4]")
+    assert client.script == [b"[2] ", b"[3 4]"]
+
+
 def test_grip_126_without_positions_items_follow_the_link(scene: Scene) -> None:
     client = scene.stream(C)
     scene.hold.update()
@@ -306,7 +325,7 @@ def test_an_empty_position_and_none_are_equal(scene: Scene) -> None:
 def test_a_gap_makes_the_channel_forget_its_last_id(scene: Scene) -> None:
     scene.stream(AT_1)
     scene.publish("four", "4", "3")
-    assert not scene.broker.conflicts("c", "1")
+    assert not scene.broker.conflicts("c", "1", True)
 
 
 def test_the_queue_is_bounded_while_a_link_is_fetched(scene: Scene) -> None:
@@ -725,6 +744,25 @@ def test_grip_109_a_poll_behind_the_last_id_is_run_again_at_once(scene: Scene) -
     scene.poll(AT_1, gone="/g")
     assert scene.again == [("at once", (("older", "1"), ("c", "1")))]
     assert scene.links.gone_to == []
+
+
+def test_polls_that_begin_together_behind_the_last_id_are_all_run_again_and_only_once(scene: Scene) -> None:
+    scene.stream(C)
+    scene.publish("x", "5", "4")
+    for _ in range(2):
+        scene.poll(AT_1)
+    assert len(scene.again) == 2
+    scene.poll(AT_1, asked=(("c", "1"),))
+    assert len(scene.again) == 2
+
+
+def test_streams_that_begin_together_behind_the_last_id_all_ask(scene: Scene) -> None:
+    scene.stream(C)
+    scene.publish("x", "5", "4")
+    scene.stream(AT_1)
+    scene.stream(AT_1)
+    scene.clock.advance(0.11)
+    assert [call.request.last_ids for call in scene.links.calls] == [(("c", "1"),)] * 2
 
 
 def test_a_hint_runs_a_poll_again_at_once(scene: Scene) -> None:
