@@ -7,6 +7,7 @@ in the wrong order, wait ``PATIENCE`` seconds at most, and never open a connecti
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from twisted.internet import reactor
@@ -36,7 +37,7 @@ class FixedHandshake:
         self.prepared += 1
         if self._error is not None:
             raise self._error
-        return self._request
+        return replace(self._request, headers=list(self._request.headers))
 
 
 class _Listener:

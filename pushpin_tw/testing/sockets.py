@@ -39,6 +39,8 @@ class SocketContract(OriginSuite):
         b"GET", b"/none", [(b"Host", b"a.example")], host="a.example", path=b"/none"
     )
     """What it must refuse; None when it never refuses."""
+    agreed: ClassVar[int] = 101
+    """The status of the backend's consent; 200 over HTTP."""
 
     async def _open(self, origin: Any, owner: Any = None) -> RecordingSocketSink:
         sink = RecordingSocketSink(owner)
@@ -67,7 +69,7 @@ class SocketContract(OriginSuite):
             verifyObject(IOrigin, origin)
             sink = await self._open(origin)
             verifyObject(IOriginSocket, sink.socket)
-            assert sink.response is not None and sink.response.status == 101
+            assert sink.response is not None and sink.response.status == self.agreed
             assert sink.socket.congested is False
             await self._part(sink)
 
@@ -230,7 +232,7 @@ class SocketContract(OriginSuite):
             sink = RecordingSocketSink()
             origin.connect(FixedHandshake(self.unwanted), sink)
             await sink.answer()
-            assert sink.response is not None and sink.response.status != 101
+            assert sink.response is not None and sink.response.status != self.agreed
             assert sink.body is not None and sink.socket is None
             if sink.response.length is not None:
                 assert len(sink.body) == sink.response.length
