@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-WEBSOCKET = "needs WebSocket"
 ZEROMQ = "needs ZeroMQ"
 
 PENDING: dict[int, str] = {}
@@ -14,17 +13,5 @@ PENDING: dict[int, str] = {}
 PROXY_PENDING: dict[int, str] = {}
 """Case number of the proxy specification to the reason."""
 
-SOCKET_PENDING: dict[int, str] = {
-    **dict.fromkeys(
-        [
-            *range(90, 92),
-            *range(100, 114),
-            *range(116, 121),
-            *range(122, 124),
-        ],
-        WEBSOCKET,
-    ),
-    141: ZEROMQ,
-    143: ZEROMQ,
-}
+SOCKET_PENDING: dict[int, str] = {141: ZEROMQ, 143: ZEROMQ}
 """Case number of the WebSocket specification to the reason."""
