@@ -12,6 +12,7 @@ from tests.support.wspeer import PING, TEXT
 from tests.support.wsstage import SocketStage
 
 case = pytest_twisted.ensureDeferred
+pytestmark = pytest.mark.differs("1.36 takes everything for accepted")
 
 KEPT_ALIVE = "Keep-Alive-Interval: 20"
 BYE = b"CLOSE 5\r\n\x0f\xa1bye\r\n"
@@ -234,17 +235,15 @@ async def test_ws_116_close_is_repeated_with_the_rest(scene: SocketStage) -> Non
     await client.gone()
 
 
-@pytest.mark.differs("its defect: hangs")
 @case
 async def test_ws_116_close_is_repeated_at_once(scene: SocketStage) -> None:
-    """Where no time would bring it."""
+    """Where no time would bring it; the original hangs."""
     client = await closing(scene, takes(3), events("CLOSE"))
     assert offered(await scene.origin.request(4)) == (b"TEXT 2\r\nlo\r\n" + BYE, "2")
     await client.expect_close(1000)
     await client.gone()
 
 
-@pytest.mark.differs("its defect: hangs")
 @case
 async def test_ws_116_nothing_is_taken_and_no_time_would_bring_it(scene: SocketStage) -> None:
     """It is not asked again and again."""

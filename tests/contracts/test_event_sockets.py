@@ -24,7 +24,7 @@ class Echo(BaseHTTPRequestHandler):
     """Says what it hears, in the words of gripcontrol."""
 
     protocol_version = "HTTP/1.1"
-    wbufsize = -1  # one write for head and body
+    disable_nagle_algorithm = True
     server: Backend
 
     def do_POST(self) -> None:
