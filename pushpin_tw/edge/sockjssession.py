@@ -151,7 +151,6 @@ class Session:
             return None
         self._state = _OPEN
         self._owner = None
-        self._services.wheel.schedule(self, HEARTBEAT)
         self._put(sockjs.OPEN)
         return self
 

@@ -387,6 +387,7 @@ async def test_sessions_have_a_limit() -> None:
         assert await stage.text("/sj/s/j/xhr") == b"o\n"
         answer = await stage.ask("/sj/s/k/xhr")
         assert (answer.status, answer.body) == (503, b"Too many sessions\n")
+        assert stage.house.stats.counts["sockjs-sessions-refused", ""] == 1
         assert len(stage.started) == 2
 
 

@@ -147,6 +147,7 @@ async def test_a_client_that_never_reads_its_polls_costs_little() -> None:
             stage.socket.deliver(b"", [quote(b"x" * 10_000)] * 2)
         await stage.started[0].told("socket lost")
         assert not stage.sockjs.sessions
+        assert stage.house.stats.counts["sockjs-sessions-overflowed", ""] == 1
 
 
 @pytest.mark.parametrize("size", [199_998, 199_999])
@@ -271,6 +272,7 @@ async def test_nobody_is_told_of_a_socket_without_an_owner() -> None:
         await stage.house.settled(1)
         clients[2][1].send(TEXT, b"x" * 200_001)
         await clients[2][0].closed()
+        assert stage.house.stats.counts["sockjs-sessions-overflowed", ""] == 1
         assert not any(started.events for started in stage.started)
 
 
