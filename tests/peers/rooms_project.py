@@ -45,6 +45,8 @@ def room(request: Any, name: str) -> HttpResponse | None:
         return HttpResponse("not signed\n", status=501, content_type="text/plain")
     if name == "closed":
         return HttpResponse("this room is closed\n", status=403, content_type="text/plain")
+    if name == "explained":
+        return HttpResponse("no! " * 50_000, status=403, content_type="text/plain")
     if socket.is_opening():
         socket.accept()
         socket.subscribe(name)

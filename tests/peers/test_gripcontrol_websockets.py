@@ -230,6 +230,12 @@ def test_a_room_that_nobody_may_enter(rooms: Rooms) -> None:
     assert (caught.value.response.status_code, caught.value.response.body) == (403, b"this room is closed\n")
 
 
+def test_a_long_explanation_why_nobody_may_enter(rooms: Rooms) -> None:
+    with pytest.raises(InvalidStatus) as caught, rooms.connect("explained"):
+        pass
+    assert (caught.value.response.status_code, caught.value.response.body) == (403, b"no! " * 50_000)
+
+
 def test_the_room_is_for_websockets_only(rooms: Rooms) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", rooms.proxy.port, timeout=SECONDS)
     connection.request("GET", "/room/plain/")
