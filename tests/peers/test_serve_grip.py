@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import socket
+from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -73,6 +74,13 @@ def test_people_talk(chat: Chat) -> None:
             assert [receive(alice), receive(bob)] == [{"from": nick, "text": text}] * 2
         send(carol, text="is anybody here?")
         assert receive(carol) == {"from": "carol", "text": "is anybody here?"}
+
+
+def test_a_picture_arrives_as_bytes(chat: Chat) -> None:
+    with chat.enter("gallery") as alice, chat.enter("gallery") as bob:
+        picture = bytes(range(256)) * 400
+        send(alice, picture=b64encode(picture).decode())
+        assert [alice.recv(SECONDS), bob.recv(SECONDS)] == [picture] * 2
 
 
 def test_a_line_reaches_a_whole_room(chat: Chat) -> None:

@@ -18,14 +18,17 @@ const grip = new ServeGrip({
 });
 app.use(grip);
 
-// A message {"nick": ...} names its sender, any other goes to everybody in the room.
+// A message {"nick": ...} names its sender, one with a text or a picture goes to everybody in the room.
 async function take(socket, room, message) {
-  const { nick, text, detach } = JSON.parse(message);
+  const { nick, text, picture, detach } = JSON.parse(message);
   if (nick !== undefined) {
     socket.meta.nick = nick;
     socket.send(JSON.stringify({ welcome: nick }));
   } else if (detach) {
     socket.detach();
+  } else if (picture !== undefined) {
+    const bytes = Buffer.from(picture, "base64");
+    await grip.getPublisher().publishFormats(room, new WebSocketMessageFormat(bytes));
   } else {
     const line = JSON.stringify({ from: socket.meta.nick ?? "somebody", text });
     await grip.getPublisher().publishFormats(room, new WebSocketMessageFormat(line));
