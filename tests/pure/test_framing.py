@@ -255,6 +255,33 @@ def test_any_bytes(data: bytes, step: int, client: bool, deflate: bool, lenient:
     assert (pieces.messages, pieces.end) == (whole.messages, whole.end)
 
 
+CONTENTS = st.one_of(
+    st.binary(max_size=6),
+    st.text(max_size=3).map(str.encode),
+    st.sampled_from([b"", bytes(125), bytes(126), b"\x03\xe8bye", b"\xcaH\xcd\xc9\xc9\x07\0"]),
+)
+FRAMES = st.lists(
+    st.builds(
+        frame,
+        kind=st.sampled_from([0, TEXT, BINARY, CLOSE, PING, PONG, 3]),
+        data=CONTENTS,
+        fin=st.booleans(),
+        rsv=st.sampled_from([0, 0, 4, 1]),
+        mask=st.sampled_from([KEY, KEY, b""]),
+        form=st.sampled_from([0, 0, 8]),
+    ),
+    max_size=6,
+).map(b"".join)
+
+
+@given(FRAMES, st.integers(1, 50), st.booleans(), st.booleans(), st.booleans())
+def test_any_frames(data: bytes, step: int, client: bool, deflate: bool, lenient: bool) -> None:
+    """The same for what looks like frames."""
+    whole = Hearing(client, deflate, lenient).hear(data)
+    pieces = Hearing(client, deflate, lenient).hear(data, step)
+    assert (pieces.messages, pieces.end) == (whole.messages, whole.end)
+
+
 # ---- compression -------------------------------------------------------------------------------------------
 
 
