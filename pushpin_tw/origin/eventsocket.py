@@ -80,6 +80,7 @@ class EventSocket:
         "_handshake",
         "_heard",
         "_interval",
+        "_meta",
         "_outbox",
         "_owner",
         "_parting",
@@ -88,17 +89,16 @@ class EventSocket:
         "_state",
         "_tries",
         "due",
-        "meta",
         "slot",
     )
 
-    def __init__(self, rules: Rules, handshake: Any, interval: int) -> None:
-        """``interval``: seconds of silence after which the backend wants to be asked, 0 for never."""
-        self.meta: Meta = {}
-        """What the backend has stored with this connection."""
+    def __init__(self, rules: Rules, handshake: Any, interval: int, meta: Meta) -> None:
+        """``interval``: seconds of silence after which the backend wants to be asked, 0 for never; ``meta``:
+        what it has stored with this connection."""
         self._rules = rules
         self._handshake = handshake
         self._interval = interval
+        self._meta = meta
         self._outbox = Outbox(rules.one_event)
         self._owner: Any = None
         self._state = ALIVE
@@ -188,7 +188,7 @@ class EventSocket:
 
     def _send(self, body: bytes) -> None:
         try:
-            request = event_request(self._handshake, body, self.meta.values(), self._outbox.replayed)
+            request = event_request(self._handshake, body, self._meta.values(), self._outbox.replayed)
         except OriginError as error:
             self.unanswered(error)
             return
@@ -242,7 +242,7 @@ class EventSocket:
             outbox.accept(accepted)
             if outbox.closing == OFFERED and accepted and not self._interval:
                 outbox.repeat_close()
-        update_meta(self.meta, response.headers)
+        update_meta(self._meta, response.headers)
         self._interval = keep_alive_interval(response.headers, self._interval)
         return events
 

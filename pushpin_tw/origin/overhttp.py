@@ -18,6 +18,7 @@ from pushpin_tw.routing.route import Target
 from pushpin_tw.wire.events import (
     OPEN,
     Event,
+    Meta,
     bytes_accepted,
     encode_event,
     keep_alive_interval,
@@ -58,19 +59,20 @@ class OverHttpOrigin:
 class OpenCall:
     """The request that says OPEN (websocket 4.4)."""
 
-    __slots__ = ("_handshake", "_rules", "_sink", "due", "slot")
+    __slots__ = ("_handshake", "_meta", "_rules", "_sink", "due", "slot")
 
     def __init__(self, rules: Rules, handshake: Any, sink: Any) -> None:
         self._rules = rules
         self._handshake = handshake
         self._sink = sink
         """None once nobody waits."""
+        self._meta: Meta = {}
         self.due = self.slot = 0
 
     def ask(self) -> None:
         """Say OPEN; a backend that has not made up its mind is asked again."""
         try:
-            request = event_request(self._handshake, _OPEN)
+            request = event_request(self._handshake, _OPEN, self._meta.values())
         except OriginError as error:
             self.unanswered(error)
         else:
@@ -102,6 +104,7 @@ class OpenCall:
             self.unanswered(OriginError(str(error)))
 
     def _read(self, response: Response, events: list[Event]) -> None:
+        update_meta(self._meta, response.headers)
         interval = keep_alive_interval(response.headers, 0)
         if not events and interval:
             if self._sink is not None:
@@ -111,8 +114,7 @@ class OpenCall:
             raise WireError("answer does not begin with OPEN")
         if bytes_accepted(response.headers):
             raise WireError("more accepted than offered")
-        socket = EventSocket(self._rules, self._handshake, interval)
-        update_meta(socket.meta, response.headers)
+        socket = EventSocket(self._rules, self._handshake, interval, self._meta)
         sink, self._sink = self._sink, None
         if sink is None:
             socket.abort()

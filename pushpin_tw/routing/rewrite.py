@@ -36,7 +36,7 @@ _SOCKET_HOP = frozenset(
     {b"upgrade", b"accept-encoding", b"content-encoding", b"content-type", b"sec-websocket-extensions"}
 )
 _DROPPED_WEBSOCKET = _SOCKET_HOP | {b"sec-websocket-version", b"sec-websocket-key"}
-_DROPPED_OVER_HTTP = _SOCKET_HOP | {b"accept", b"connection-id"}
+_DROPPED_OVER_HTTP = _SOCKET_HOP | {b"accept", b"connection-id", b"content-bytes-replayed"}
 
 # Headers of one hop, framing, and Host, which is made from the URI.
 _HOP = frozenset({b"host", b"connection", b"keep-alive", b"transfer-encoding", b"content-length", b"expect"})

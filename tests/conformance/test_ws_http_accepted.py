@@ -179,6 +179,13 @@ async def test_no_progress(scene: SocketStage, option: str) -> None:
     assert len(scene.origin.requests) == 3
 
 
+@case
+async def test_ws_115_clients_cannot_say_what_is_repeated(scene: SocketStage) -> None:
+    await scene.start_h(opening(), events())
+    await scene.join("/", "Content-Bytes-Replayed: 5")
+    assert offered(await scene.origin.request(1)) == (b"OPEN\r\n", None)
+
+
 # ---- with CLOSE --------------------------------------------------------------------------------------------
 
 

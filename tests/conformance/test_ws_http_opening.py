@@ -195,7 +195,7 @@ async def test_ws_092_events_that_come_with_an_opening(scene: SocketStage) -> No
 
 @case
 async def test_ws_094_an_opening_that_is_not_decided(scene: SocketStage) -> None:
-    await scene.start_h(events(headers=["Keep-Alive-Interval: 20"]), opening())
+    await scene.start_h(events(headers=["Keep-Alive-Interval: 20", "Set-Meta-A: 1"]), opening())
     client = await scene.shake()
     await scene.origin.request(1)
     await scene.proxy.settle()
@@ -203,7 +203,8 @@ async def test_ws_094_an_opening_that_is_not_decided(scene: SocketStage) -> None
     assert len(scene.origin.requests) == 1
     assert not client.unread
     await scene.proxy.advance(1.5)
-    assert await asked_events(scene.origin, 2) == [("OPEN", None)]
+    again = await scene.origin.request(2)
+    assert (again.body, again.get("Meta-A")) == (b"OPEN\r\n", "1")
     assert (await client.read_head()).status == 101
 
 
