@@ -1,7 +1,8 @@
 """A backend of WebSocket-over-HTTP that trusts nothing it is told: a program, to be killed at any moment.
 
 It keeps no state but what it stores with each connection (``Set-Meta-*``), and checks every request against
-that: numbers of messages must follow each other, and what it did not accept must come again.  Its journal has
+that: numbers of messages must follow each other, and what it did not accept must come again, be it half a
+message.  Below ``/one/`` there may be one event in a request.  Its journal has
 a line for whatever it took, written before it answers.
 """
 
@@ -85,24 +86,36 @@ class Backend:
             body = write_event("OPEN") + write_event("TEXT", subscribe)
             body += write_event("TEXT", f"hello {connection}".encode())
             agreed = 'Sec-WebSocket-Extensions: grip; message-prefix=""'
-            return Answer(body, [agreed, "Set-Meta-Seen: 0", "Set-Meta-Left: 0"])
+            return Answer(body, [agreed, "Set-Meta-Seen: 0", "Set-Meta-Left: 0", "Set-Meta-Part: -"])
         if events == [("DISCONNECT", b"")]:
             self.note(connection, "gone")
             return Answer()
         if headers.get("meta-left") != headers.get("content-bytes-replayed", "0"):
             self.note(connection, f"fault: left {headers.get('meta-left')} of {events!r} in {headers!r}")
-        return self._take(connection, int(headers["meta-seen"]), events)
+        if path.startswith("/one/") and len(events) > 1:
+            self.note(connection, f"fault: {len(events)} events at once")
+        return self._take(connection, headers, events)
 
-    def _take(self, connection: str, seen: int, events: list[Event]) -> Answer:
+    def _share(self, events: list[Event]) -> tuple[int, int]:
+        """How many of the events are accepted, and how many bytes of the next one; some of it in any case."""
+        count = len(events)
+        if self._die.random() < 0.7 or events[-1][0] == "CLOSE" or events[-1][1].endswith(b" end"):
+            return count, 0
+        count = self._die.randrange(count)
+        size = len(events[count][1])
+        return (count, self._die.randrange(0 if count else 1, size)) if size > 1 else (count + 1, 0)
+
+    def _take(self, connection: str, headers: dict[str, str], events: list[Event]) -> Answer:
         """Accept events, perhaps not all of them, and send them back."""
+        seen = int(headers["meta-seen"])
+        part = bytes.fromhex(headers["meta-part"].strip("-"))
         size = sum(len(content) for _, content in events)
-        count = self._die.randint(1, len(events)) if self._die.random() < 0.3 else len(events)
-        if events[-1][0] == "CLOSE" or events[-1][1].endswith(b" end"):
-            count = len(events)
-        answer, taken = Answer(), 0
+        count, more = self._share(events)
+        answer, taken = Answer(), more
         for kind, content in events[:count]:
             taken += len(content)
             if kind == "TEXT":
+                content, part = part + content, b""
                 if content.split(b" ")[:2] != [b"m", str(seen + 1).encode()]:
                     self.note(connection, f"fault: {content!r} follows {seen}")
                 seen += 1
@@ -110,9 +123,12 @@ class Backend:
                 answer.body += write_event(kind, b"e" + content[1:])
             else:
                 answer.body += write_event(kind, content)
+        if more:
+            part += events[count][1][:more]
         if taken < size:
             answer.headers.append(f"Content-Bytes-Accepted: {taken}")
         answer.headers += [f"Set-Meta-Seen: {seen}", f"Set-Meta-Left: {size - taken}"]
+        answer.headers.append(f"Set-Meta-Part: {part.hex() or '-'}")
         return answer
 
 

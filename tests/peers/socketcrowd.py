@@ -30,8 +30,8 @@ class Session(Protocol):
 
     transport: Any
 
-    def __init__(self, channel: str, over: Callable[[Session], None]) -> None:
-        self.channel = channel
+    def __init__(self, path: str, over: Callable[[Session], None]) -> None:
+        self.path = path
         self._over = over
         self.state = OPENING
         self.began: float = reactor.seconds()
@@ -57,7 +57,7 @@ class Session(Protocol):
 
     def connectionMade(self) -> None:
         lines = [
-            f"GET /ws/{self.channel} HTTP/1.1",
+            f"GET {self.path} HTTP/1.1",
             "Host: example.com",
             "Upgrade: websocket",
             "Connection: Upgrade",
@@ -167,10 +167,11 @@ class _Once(ClientFactory):
 class Client:
     """Whoever opens a session, and another one when it has ended."""
 
-    def __init__(self, address: Address, channel: str, random: Random) -> None:
+    def __init__(self, address: Address, path: str, random: Random) -> None:
         self._address = address
         self._random = random
-        self.channel = channel
+        self.path = path
+        self.channel = path.rpartition("/")[2]
         self.sessions: list[Session] = []
         self._timer: Any = None
         self._wanted = True
@@ -190,7 +191,7 @@ class Client:
     def start(self) -> None:
         """Open a session."""
         self._timer = None
-        session = Session(self.channel, self._over)
+        session = Session(self.path, self._over)
         self.sessions.append(session)
         reactor.connectTCP(*self._address, _Once(session), timeout=30)
 

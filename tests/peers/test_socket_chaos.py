@@ -327,11 +327,12 @@ async def test_a_backend_that_is_killed_costs_no_socket_without_need(seed: int, 
     clients: list[Client] = []
     try:
         await backend.start()
-        with pushpin(tmp_path, f"* 127.0.0.1:{backend.port},over_http") as service:
+        target = f"127.0.0.1:{backend.port},over_http"
+        with pushpin(tmp_path, f"* {target}", f"*,path_beg=/one/ {target},one_event") as service:
             address = ("127.0.0.1", service.port)
             for number in range(CLIENTS):
-                channel = CHANNELS[number % len(CHANNELS)]
-                clients.append(Client(address, channel, Random(random.random())))
+                path = f"/{random.choice(['any', 'one'])}/{CHANNELS[number % len(CHANNELS)]}"
+                clients.append(Client(address, path, Random(random.random())))
                 clients[-1].start()
                 if number % 100 == 99:
                     await eventually(lambda: all(one.online for one in clients), lambda: "sockets", SETTLING)
