@@ -198,9 +198,9 @@ async def test_ws_066_keep_alive(scene: SocketStage) -> None:
     await scene.start_h(opening(control("keep-alive", content="k", timeout=20)), events())
     client = await scene.join()
     await scene.proxy.settle()
-    await scene.proxy.advance(18)
+    await scene.proxy.advance(17)
     await scene.quiet(client)
-    await scene.proxy.advance(2.5)
+    await scene.proxy.advance(3.5)
     await client.expect_text("k")
     assert len(scene.origin.requests) == 1
 

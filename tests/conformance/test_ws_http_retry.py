@@ -17,6 +17,9 @@ SLACK = 0.5
 """Seconds: ticks of the wheel and looks of ``time_until``."""
 
 
+AGAIN = pytest.mark.differs("1.36 asks once more when a connection that was kept breaks")
+
+
 async def joined(scene: SocketStage, *answers: object, **options: str) -> SocketClient:
     """A client whose opening is over."""
     await scene.start_h(opening(), *answers, **options)  # type: ignore[arg-type]
@@ -61,8 +64,8 @@ def breaks_off(asked: Asked) -> None:
 @pytest.mark.parametrize(
     "broken",
     [
-        pytest.param(closes, id="ws_102-closes"),
-        pytest.param(resets, id="ws_102-resets"),
+        pytest.param(closes, id="ws_102-closes", marks=AGAIN),
+        pytest.param(resets, id="ws_102-resets", marks=AGAIN),
         pytest.param(breaks_off, id="ws_102-breaks off"),
     ],
 )
