@@ -193,6 +193,8 @@ class IOriginSink(Interface):
 # ---- holds and items ---------------------------------------------------------------------------------------
 
 
+NEVER = float("-inf")
+"""A time before all others."""
 TAILORED = "tailored"
 """The form of a hold that is given items instead of bytes: filters or positions make each different."""
 
@@ -248,8 +250,8 @@ class IBroker(Interface):
     def conflicts(channel, prev_id, asked):  # type: ignore[no-untyped-def]
         """Whether the last id of ``channel`` is known and another; if so it is forgotten (grip 11.4).
 
-        One that was forgotten a moment ago counts as well, unless the origin was ``asked`` again already for
-        what the client has missed.
+        One that was forgotten a moment ago counts as well, unless the origin was ``asked`` again after that
+        (the time; ``NEVER`` when that was the client).
         """
 
 

@@ -16,7 +16,7 @@ from pushpin_tw.broker.channels import Channel
 from pushpin_tw.broker.fanout import Fanout
 from pushpin_tw.broker.newcomers import Newcomers
 from pushpin_tw.broker.parcel import RESPONSE, Parcel
-from pushpin_tw.broker.sequencer import Sequencer
+from pushpin_tw.broker.sequencer import DOUBT, Sequencer
 from pushpin_tw.grip.item import Item
 from pushpin_tw.interfaces import IBroker
 from pushpin_tw.wheel import Wheel
@@ -140,7 +140,7 @@ class Broker:
         if record is not None and record.sequence is not None:
             record.sequence.forget(self._wheel.seconds())
 
-    def conflicts(self, channel: str, prev_id: str, asked: bool) -> bool:
+    def conflicts(self, channel: str, prev_id: str, asked: float) -> bool:
         """See ``IBroker``."""
         record = self._channels.get(channel)
         sequence = None if record is None else record.sequence
@@ -148,7 +148,7 @@ class Broker:
             return False
         now = self._wheel.seconds()
         if sequence.last_id is None:
-            return not asked and sequence.behind(prev_id, now)
+            return sequence.behind(prev_id, max(asked, now - DOUBT))
         sequence.forget(now)
         return True
 

@@ -48,16 +48,16 @@ class Sequence:
     def forget(self, now: float) -> None:
         """The last id says nothing about the order any more: somebody has missed something."""
         if self.last_id is not None:
-            self._doubt = (self.last_id, now + DOUBT)
+            self._doubt = (self.last_id, now)
             self.last_id = None
 
-    def behind(self, prev_id: str, now: float) -> bool:
-        """Whether an item that is no longer the last was delivered a moment ago, and whoever begins with
-        ``prev_id`` has not seen it: one of many who begin at once must not hide it from the others."""
+    def behind(self, prev_id: str, since: float) -> bool:
+        """Whether the last id was forgotten after ``since`` and whoever begins with ``prev_id`` has not seen
+        that item: one of many who begin at once must not hide it from the others."""
         if self.last_id is not None or self._doubt is None:
             return False
-        last_id, until = self._doubt
-        return last_id != prev_id and now < until
+        last_id, forgotten = self._doubt
+        return last_id != prev_id and forgotten > since
 
     def keep(self, item: Item, until: float) -> bool:
         """Let an early item wait; False when it cannot."""

@@ -158,15 +158,17 @@ class Inbox:
             (one.name, one.prev_id) for one in self.subscriptions.values() if one.prev_id is not None
         )
 
-    def conflicts(self, told: LastIds = ()) -> bool:
-        """Whether an item was published on some channel that the client has not seen (grip 11.4); ``told``:
-        positions that the origin was told of when it gave these instructions."""
-        broker, asked, found = self._hold.room.broker, dict(told), False
+    def conflicts(self, asked: float) -> bool:
+        """Whether an item was published on some channel that the client has not seen (grip 11.4).
+
+        ``asked``: when the origin was, as ``IBroker.conflicts``.
+        """
+        broker, found = self._hold.room.broker, False
         for name, one in self.subscriptions.items():
             if one.prev_id is None:
                 continue
             # All are looked at: each that conflicts is forgotten.
-            if broker.conflicts(name, one.prev_id, one.name in asked):
+            if broker.conflicts(name, one.prev_id, asked):
                 found = True
         return found
 

@@ -20,7 +20,7 @@ from pushpin_tw.hold.base import HoldRoom
 from pushpin_tw.hold.inbox import Inbox, Origin
 from pushpin_tw.hold.linktimes import LinkGroup
 from pushpin_tw.hold.stream import Stream
-from pushpin_tw.interfaces import TAILORED, ILinkSink, ITailoredHold
+from pushpin_tw.interfaces import NEVER, TAILORED, ILinkSink, ITailoredHold
 from pushpin_tw.wheel import Wheel
 from pushpin_tw.wire.http1 import encode_chunk
 
@@ -139,7 +139,7 @@ class LinkedStreamHold(Stream):
         self.arm()
         self._register()
         first, self._positioned = not self._positioned, True
-        if first and inbox.conflicts():
+        if first and inbox.conflicts(NEVER):
             self.update()
         self._go_on()
 

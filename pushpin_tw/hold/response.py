@@ -20,7 +20,7 @@ from pushpin_tw.grip.template import Template
 from pushpin_tw.grip.terms import LinkRequest
 from pushpin_tw.hold.base import Hold, HoldRoom
 from pushpin_tw.hold.inbox import Inbox, Origin
-from pushpin_tw.interfaces import TAILORED, IHold, ITailoredHold
+from pushpin_tw.interfaces import NEVER, TAILORED, IHold, ITailoredHold
 
 FAILED = "Error while proxying to origin."
 
@@ -141,7 +141,7 @@ class TailoredResponseHold(ResponseHold):
         """Take positions and filters over; whether something was missed already, so that the origin must be
         asked again instead of waiting (grip 11.4)."""
         self._inbox.replace(instruct.channels, instruct.meta, self._inbox.uri)
-        return self._inbox.conflicts(() if self.retry is None else self.retry.last_ids)
+        return self._inbox.conflicts(NEVER if self.retry is None else self.retry.asked)
 
     @property
     def template(self) -> Template:
@@ -150,7 +150,7 @@ class TailoredResponseHold(ResponseHold):
 
     def position(self) -> Any:
         """As ``ResponseHold``."""
-        return self.retry.since(self._inbox.last_ids())
+        return self.retry.since(self._inbox.last_ids(), self.room.wheel.seconds())
 
     def leave(self) -> Any:
         """As ``Hold``; the origin is told if it wants to be."""

@@ -13,7 +13,7 @@ from zope.interface import implementer
 
 from pushpin_tw.errors import HttpError, InstructError, OriginError, OriginTimeout, OriginUnreachable
 from pushpin_tw.grip.terms import MAX_BODY
-from pushpin_tw.interfaces import IBodySink, IOriginSink, IResponderOwner
+from pushpin_tw.interfaces import NEVER, IBodySink, IOriginSink, IResponderOwner
 from pushpin_tw.proxy import answers
 from pushpin_tw.proxy.decision import (
     MAX_REQUEST_BODY,
@@ -49,8 +49,8 @@ class Exchange:
         "gateway",
         "last_ids",
         "request",
+        "rerun",
         "responder",
-        "retry",
         "route",
         "target",
         "trusted",
@@ -66,7 +66,7 @@ class Exchange:
         self.route = route
         self.responder = responder
         self.target: Target | None = None
-        self.retry = False
+        self.rerun: Retry | None = None
         self.trusted = False
         """Whether the client is a GRIP proxy itself."""
         self.last_ids: tuple[tuple[str, str], ...] = ()
@@ -95,13 +95,13 @@ class Exchange:
             self._body.begin(self)
 
     @guarded
-    def resume_with(self, body: bytes, last_ids: tuple[tuple[str, str], ...]) -> None:
-        """Start with a body that was kept: the request is run again."""
-        self.retry = True
-        self.last_ids = last_ids
+    def run_again(self, retry: Retry) -> None:
+        """Start with a body that was kept."""
+        self.rerun = retry
+        self.last_ids = retry.last_ids
         self.responder.own(self)
-        self._kept += body
-        self._received = len(body)
+        self._kept += retry.body
+        self._received = len(retry.body)
         self._ask_or_join()
 
     # ---- the client's body (IBodySink) ---------------------------------------------------------------------
@@ -387,7 +387,8 @@ class Exchange:
         come."""
         if not self._body_done:
             return None
-        return Retry(self.request, bytes(self._kept), self.route.id, self.last_ids)
+        asked = NEVER if self.rerun is None else self.rerun.asked
+        return Retry(self.request, bytes(self._kept), self.route.id, self.last_ids, asked=asked)
 
     def _log(self, outcome: str, status: int = 0, size: int = 0) -> None:
         """Write the one line of this request; when something goes wrong behind it, it stays the only one."""

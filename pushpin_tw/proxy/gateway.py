@@ -220,7 +220,7 @@ class Gateway:
         if exchange.route.explicit_id:
             line.route = exchange.route.id
         line.threshold = level
-        line.retry = exchange.retry
+        line.retry = exchange.rerun is not None
         if exchange.crowd is not None and exchange.crowd.several:
             line.shared = id(exchange.crowd)
         self.stats.request_finished(line)
@@ -239,7 +239,7 @@ class Gateway:
         if route is None:
             self._refuse(request, None, responder, 502, answers.NO_ROUTE, uri, retry=True)
             return
-        Exchange(self, request, uri, route, None, responder).resume_with(retry.body, retry.last_ids)
+        Exchange(self, request, uri, route, None, responder).run_again(retry)
 
 
 def _for_sockjs(route: Route, uri: Uri) -> bool:

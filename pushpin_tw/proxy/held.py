@@ -18,6 +18,7 @@ from pushpin_tw.hold.inbox import LastIds, Origin
 from pushpin_tw.hold.linked import LinkedStreamHold
 from pushpin_tw.hold.response import ResponseHold, TailoredResponseHold
 from pushpin_tw.hold.stream import StreamHold
+from pushpin_tw.interfaces import NEVER
 from pushpin_tw.proxy.dressed import shed, undress, undress_stream
 from pushpin_tw.proxy.subrequest import Place
 from pushpin_tw.routing.crossorigin import Dress
@@ -37,12 +38,14 @@ class Retry:
     last_ids: LastIds
     dress: Dress | None = None
     """How the client wants to be answered, which its request does not say any more."""
+    asked: float = NEVER
+    """When the request was run again."""
 
-    def since(self, last_ids: LastIds) -> Retry:
+    def since(self, last_ids: LastIds, now: float) -> Retry:
         """The same, of a client that has seen this; what is known of other channels stays."""
         if not last_ids:
             return self
-        return replace(self, last_ids=tuple({**dict(self.last_ids), **dict(last_ids)}.items()))
+        return replace(self, last_ids=tuple({**dict(self.last_ids), **dict(last_ids)}.items()), asked=now)
 
 
 @dataclass(slots=True)
@@ -208,7 +211,7 @@ class Acceptor:
             route.id if route.explicit_id else "",
             exchange.debug,
             exchange.uri,
-            exchange.retry,
+            exchange.rerun is not None,
             exchange.kept_for_retry() if instruct.mode == "response" else None,
         )
 

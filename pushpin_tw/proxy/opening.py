@@ -70,7 +70,7 @@ class Opening:
     )
 
     crowd = None
-    retry = False
+    rerun = None
 
     def __init__(
         self, gateway: Any, request: Request, uri: Uri, route: Route, responder: Any, connection_id: bytes
@@ -136,11 +136,14 @@ class Opening:
             self.lost()
             socket.abort()
             return
-        self._log(101)
         self._release()
         tunnel = Tunnel(client, socket, target.over_http, self.gateway.stats)
         prefix = None if extension is None or self.trusted else extension.prefix
-        tunnel.begin(prefix, partial(self.make_hold, target), bool(target.subs))
+        try:
+            self._log(101)
+            tunnel.begin(prefix, partial(self.make_hold, target), bool(target.subs))
+        except Exception:
+            tunnel.fail("tunnel")
 
     def make_hold(self, target: Target, tunnel: Tunnel) -> SocketHold:
         """What listens for the client."""

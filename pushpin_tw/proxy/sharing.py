@@ -199,7 +199,7 @@ class Crowd:
             retry = acceptance.retry
             if retry is not None:
                 retry = replace(retry, request=exchange.request)
-            hold(replace(acceptance, retry=retry, rerun=exchange.retry), responder)
+            hold(replace(acceptance, retry=retry, rerun=exchange.rerun is not None), responder)
 
         self._part(take)
 

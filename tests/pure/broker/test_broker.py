@@ -11,7 +11,7 @@ from pushpin_tw.broker.limiter import Pace
 from pushpin_tw.grip.instruct import Instruct
 from pushpin_tw.grip.item import Item, parse_item
 from pushpin_tw.grip.template import Templates
-from pushpin_tw.interfaces import TAILORED
+from pushpin_tw.interfaces import NEVER, TAILORED
 from pushpin_tw.wheel import Wheel
 from tests.pure.broker.test_fanout import Listener, Stats
 from tests.pure.clock import Clock
@@ -90,7 +90,7 @@ def test_grip_115_no_seq_is_delivered_at_once_and_moves_nothing() -> None:
     world.listen(hold)
     world.publish(item("1"), item("3", "2", **{"no-seq": True}), item("2", "1"))
     assert hold.got == [b"132"]
-    assert world.broker.conflicts("c", "1", True) and not world.broker.conflicts("c", "1", True)
+    assert [world.broker.conflicts("c", "1", world.clock.now) for _ in range(2)] == [True, False]
 
 
 def test_grip_118_an_item_is_taken_once() -> None:
@@ -112,9 +112,9 @@ def test_grip_112_the_last_id_goes_with_the_channel() -> None:
     world, hold = World(), Listener()
     world.listen(hold)
     world.publish(item("1"), item("4", "3"))
-    assert world.broker.conflicts("c", "0", True)
+    assert world.broker.conflicts("c", "0", world.clock.now)
     world.broker.unsubscribe(hold, "c")
-    assert not world.broker.conflicts("c", "0", False)
+    assert not world.broker.conflicts("c", "0", NEVER)
     world.clock.advance(20)
     assert hold.got == [b"1"]
     assert not world.wheel.waiting
@@ -125,22 +125,23 @@ def test_grip_110_but_stays_while_the_channel_lingers() -> None:
     world.listen(poll)
     world.broker.unsubscribe(poll, "c")
     world.publish(item("5", "4"))
-    assert not world.broker.conflicts("c", "5", True)
+    assert not world.broker.conflicts("c", "5", world.clock.now)
     world.clock.advance(2.2)
-    assert not world.broker.conflicts("c", "4", True)
+    assert not world.broker.conflicts("c", "4", world.clock.now)
 
 
 def test_a_conflict_that_one_has_found_is_one_for_others_who_begin_at_the_same_time() -> None:
     world = World()
     world.listen(Listener())
     world.publish(item("2", "1"))
-    assert [world.broker.conflicts("c", "1", False) for _ in range(3)] == [True, True, True]
-    assert not world.broker.conflicts("c", "1", True)
-    assert not world.broker.conflicts("c", "2", False)
+    assert [world.broker.conflicts("c", "1", NEVER) for _ in range(3)] == [True, True, True]
+    assert not world.broker.conflicts("c", "1", world.clock.now)
+    assert not world.broker.conflicts("c", "2", NEVER)
+    assert world.broker.conflicts("c", "1", world.clock.now - 0.1)
     world.clock.advance(9.9)
-    assert world.broker.conflicts("c", "1", False)
+    assert world.broker.conflicts("c", "1", NEVER)
     world.clock.advance(0.2)
-    assert not world.broker.conflicts("c", "1", False)
+    assert not world.broker.conflicts("c", "1", NEVER)
 
 
 def test_a_gap_that_one_has_found_is_one_for_others_who_begin_at_the_same_time() -> None:
@@ -149,18 +150,18 @@ def test_a_gap_that_one_has_found_is_one_for_others_who_begin_at_the_same_time()
     world.publish(item("2", "1"))
     world.broker.forget("c")
     world.broker.forget("c")
-    assert world.broker.conflicts("c", "1", False)
+    assert world.broker.conflicts("c", "1", NEVER)
     world.publish(item("3", "0"))
-    assert not world.broker.conflicts("c", "3", False)
-    assert world.broker.conflicts("c", "2", True)
+    assert not world.broker.conflicts("c", "3", NEVER)
+    assert world.broker.conflicts("c", "2", world.clock.now)
 
 
 def test_conflicts_of_a_channel_without_ids_or_without_anybody() -> None:
     world = World()
-    assert not world.broker.conflicts("c", "1", True)
+    assert not world.broker.conflicts("c", "1", world.clock.now)
     world.listen(Listener())
     world.publish(item())
-    assert not world.broker.conflicts("c", "1", True)
+    assert not world.broker.conflicts("c", "1", world.clock.now)
     world.broker.forget("c")
     world.broker.forget("nowhere")
 
@@ -271,4 +272,4 @@ def test_grip_142_recovery_forgets_and_updates() -> None:
     world.broker.recover()
     assert poll.updates == 2
     assert broken.aborted
-    assert not world.broker.conflicts("c", "0", False)
+    assert not world.broker.conflicts("c", "0", NEVER)

@@ -20,9 +20,10 @@ from pushpin_tw.grip.item import parse_item
 from pushpin_tw.grip.template import Templates
 from pushpin_tw.grip.terms import LinkRequest
 from pushpin_tw.hold.base import HoldRoom
-from pushpin_tw.hold.inbox import LastIds, Origin
+from pushpin_tw.hold.inbox import Origin
 from pushpin_tw.hold.linked import LinkedStreamHold
 from pushpin_tw.hold.response import TailoredResponseHold
+from pushpin_tw.interfaces import NEVER
 from pushpin_tw.proxy.held import Retry
 from pushpin_tw.wheel import Wheel
 from pushpin_tw.wire.message import Request
@@ -185,12 +186,12 @@ class Scene:
         *channels: Channel,
         gone: str | None = None,
         body: bytes = b"nothing",
-        asked: LastIds = (("older", "1"),),
+        asked: float = NEVER,
     ) -> Client:
         client = Client()
         instruct = Instruct("response", 200, b"OK", body=body, channels=channels)
         template = Templates().find(instruct, 1, True, False)
-        retry = Retry(Request(b"GET", b"/", 1, []), b"", "id", asked)
+        retry = Retry(Request(b"GET", b"/", 1, []), b"", "id", (("older", "1"),), asked=asked)
         names = tuple(channel.name for channel in channels)
         origin = Origin("place", "http://h/", "", (), gone)
         hold = TailoredResponseHold(self.room, client, names, "", template, retry, origin)
@@ -325,7 +326,7 @@ def test_an_empty_position_and_none_are_equal(scene: Scene) -> None:
 def test_a_gap_makes_the_channel_forget_its_last_id(scene: Scene) -> None:
     scene.stream(AT_1)
     scene.publish("four", "4", "3")
-    assert not scene.broker.conflicts("c", "1", True)
+    assert not scene.broker.conflicts("c", "1", scene.clock.now)
 
 
 def test_the_queue_is_bounded_while_a_link_is_fetched(scene: Scene) -> None:
@@ -752,8 +753,11 @@ def test_polls_that_begin_together_behind_the_last_id_are_all_run_again_and_only
     for _ in range(2):
         scene.poll(AT_1)
     assert len(scene.again) == 2
-    scene.poll(AT_1, asked=(("c", "1"),))
+    scene.clock.advance(1)
+    scene.poll(AT_1, asked=scene.clock.now - 0.5)
     assert len(scene.again) == 2
+    scene.poll(AT_1, asked=scene.clock.now - 1.5)
+    assert len(scene.again) == 3
 
 
 def test_streams_that_begin_together_behind_the_last_id_all_ask(scene: Scene) -> None:
