@@ -23,9 +23,9 @@ TITLES = {
     12: "compression",
     13: "compression with parameters",
 }
-INFORMATIONAL, NON_STRICT, OK = "INFORMATIONAL", "NON-STRICT", "OK"
-ALLOWED = {OK, NON_STRICT, INFORMATIONAL}
-HEADS = ("no", "section", "cases", "passed", "non-strict", "informational", "failed")
+INFORMATIONAL, UNIMPLEMENTED, NON_STRICT, OK = "INFORMATIONAL", "UNIMPLEMENTED", "NON-STRICT", "OK"
+ALLOWED = {OK, NON_STRICT, INFORMATIONAL, UNIMPLEMENTED}
+HEADS = ("no", "section", "cases", "passed", "non-strict", "informational", "unimplemented", "failed")
 
 
 class Counts(NamedTuple):
@@ -35,6 +35,8 @@ class Counts(NamedTuple):
     passed: int = 0
     non_strict: int = 0
     informational: int = 0
+    unimplemented: int = 0
+    """Something optional was not agreed to, so there was nothing to judge."""
     failed: int = 0
 
     @property
@@ -60,7 +62,7 @@ class Results:
         for word in said:
             if word not in ALLOWED:
                 return str(word)
-        return next((word for word in (NON_STRICT, INFORMATIONAL) if word in said), OK)
+        return next((word for word in (UNIMPLEMENTED, NON_STRICT, INFORMATIONAL) if word in said), OK)
 
     def with_outcome(self, *outcomes: str) -> list[str]:
         """Cases in order."""
@@ -75,7 +77,12 @@ class Results:
     def sections(self) -> list[Counts]:
         """In order."""
         counts: dict[int, Counts] = {}
-        places = {OK: "passed", NON_STRICT: "non_strict", INFORMATIONAL: "informational"}
+        places = {
+            OK: "passed",
+            NON_STRICT: "non_strict",
+            INFORMATIONAL: "informational",
+            UNIMPLEMENTED: "unimplemented",
+        }
         for case in self.cases:
             section = int(case.partition(".")[0])
             old = counts.setdefault(section, Counts(section))
@@ -97,7 +104,9 @@ def table(rows: Iterable[tuple[str, ...]]) -> str:
 def describe(results: Results) -> str:
     """The table of a run and, below it, the cases that did not simply pass."""
     parts = [table(counts.row for counts in results.sections())]
-    for name, cases in (("non-strict", results.with_outcome(NON_STRICT)), ("failed", results.failed())):
-        if cases:
-            parts.append(f"{name}: {', '.join(cases)}")
+    for name in (NON_STRICT, UNIMPLEMENTED):
+        if cases := results.with_outcome(name):
+            parts.append(f"{name.lower()}: {', '.join(cases)}")
+    if cases := results.failed():
+        parts.append(f"failed: {', '.join(cases)}")
     return "\n".join(parts)
