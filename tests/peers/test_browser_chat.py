@@ -13,17 +13,19 @@ import pytest
 
 from tests.peers.running import Pushpin, pushpin
 from tests.peers.webdriver import CHROMIUM, DRIVER, Browser, browser
+from tests.rules.documents import ROOT
 
 pytestmark = pytest.mark.skipif(
     not (CHROMIUM and DRIVER), reason="chromium and chromedriver are not installed"
 )
 
+ROUTE = (ROOT / "etc" / "routes").read_text().splitlines()[-1]
 PUBLISH = str(Path(sys.executable).with_name("pushpin-publish"))
 
 
 @pytest.fixture
 def service(tmp_path: Path) -> Iterator[Pushpin]:
-    with pushpin(tmp_path, "* demo,over_http") as proxy:
+    with pushpin(tmp_path, ROUTE) as proxy:
         yield proxy
 
 
@@ -92,3 +94,22 @@ def test_pages_come_back(service: Pushpin, pages: tuple[Browser, Browser]) -> No
     say(pages[0], "here again")
     for page in pages:
         page.wait_for(shown, lambda lines: lines[0].endswith(": here again"))
+
+
+def test_a_page_without_a_websocket_talks_to_one_with(pages: tuple[Browser, Browser]) -> None:
+    first, second = pages
+    heard(second, "you are heron", "heron is here")
+    first.run("document.getElementById('way').click()")
+    heard(second, "otter has left", "badger is here")
+    heard(first, "you are badger", "badger is here")
+    assert first.run("return document.getElementById('way').innerText") == "Use a WebSocket"
+    for number in range(5):
+        say(first, f"<i>line</i> {number}")
+    for page in pages:
+        heard(page, *(f"badger: <i>line</i> {number}" for number in range(5)))
+    say(second, "hello badger")
+    heard(first, "heron: hello badger")
+    first.run("document.getElementById('way').click()")
+    # The browser may keep the stream's connection for a while, to use it again.
+    lines = "return document.getElementById('heard').innerText"
+    second.wait_for(lines, lambda shown: "badger has left" in shown and "finch is here" in shown)
