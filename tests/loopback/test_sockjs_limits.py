@@ -19,6 +19,7 @@ from pushpin_tw.wire.websocket import encode_frame
 from tests.loopback.sockjsstage import Stage, Started, sockjs
 from tests.loopback.test_sockjs_framed import masked, opened, text
 from tests.support.rawclient import RawClient
+from tests.support.waiting import turn
 
 XHR = "/sj/s/i/xhr"
 SEND = "/sj/s/i/xhr_send"
@@ -314,3 +315,73 @@ async def test_no_message_is_lost_or_changes_places(seed: int) -> None:
         if len(heard) < len(said):
             heard += strings(await stage.text(XHR))
         assert heard == said, [text[:10] for text in heard]
+
+
+SEGMENTS = [
+    "sj",
+    "",
+    "s",
+    "i",
+    "..",
+    "%2f",
+    "xhr",
+    "xhr_send",
+    "xhr_streaming",
+    "eventsource",
+    "htmlfile",
+    "jsonp",
+]
+SEGMENTS += ["jsonp_send", "websocket", "info", "iframe.html", "iframe", "%00", "x" * 300]
+QUERIES = [
+    "",
+    "?",
+    "?c=f",
+    "?c=",
+    "?callback=a.b&c=<",
+    "?c=%3Cscript%3E",
+    "?%ff",
+    "?c=f&c=(",
+    "?callback=$_.-1",
+]
+BODIES = [
+    b"",
+    b"[]",
+    b'["a"]',
+    b'["a",1]',
+    b'"a"',
+    b"d=%5B%5D",
+    b"d=%5",
+    b"d=[]&d=",
+    b"\xff",
+    b"[" * 999,
+    b"{}" * 99,
+]
+ANSWERS = {200, 204, 304, 400, 404, 405}
+
+
+@pytest.mark.parametrize("seed", range(6))
+@case
+async def test_whatever_is_asked_has_an_answer(seed: int) -> None:
+    """Random paths, methods and bodies: nothing hangs but what has to wait, and nothing is reflected."""
+    choose = random.Random(seed)
+    async with sockjs() as stage:
+        for _ in range(250):
+            path = "/sj" + "".join("/" + choose.choice(SEGMENTS) for _ in range(choose.randrange(4)))
+            method = choose.choice(["GET", "POST", "POST", "OPTIONS", "PUT", "HEAD", "DELETE"])
+            body = choose.choice(BODIES) if method in ("POST", "PUT") else None
+            number = len(stage.house.visits) + 1
+            client = await stage.send(path + choose.choice(QUERIES), body, method=method)
+            await stage.house.visit(number)
+            stage.advance(choose.choice([0, 1, 6]))
+            for _ in range(5):
+                await turn()
+            if not client.unread:
+                stage.advance(26)
+            head = await client.read_head()
+            assert head.status in ANSWERS, (method, path, head)
+            if head.status not in (200, 204, 304):
+                assert b"<" not in head.raw
+                assert head.get("Content-Type") == "text/plain"
+            client.drop()
+        stage.advance(30)
+        assert stage.started and not stage.sockjs.sessions
