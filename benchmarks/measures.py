@@ -17,7 +17,7 @@ from benchmarks.load import LoadProcesses
 from benchmarks.origin import PLAIN_BODY, OriginProcess
 from benchmarks.pump import Work
 from benchmarks.report import Table, middle
-from benchmarks.servers import RESPONSE, STREAM, Server
+from benchmarks.servers import RESPONSE, SOCKET, STREAM, Server
 from benchmarks.verify import Check, is_response, is_stream_content, is_stream_opening
 
 AT_ONCE = 256  # clients that connect at the same time
@@ -26,6 +26,7 @@ STEP_PATIENCE = 2.0  # seconds for the origin to be asked about a step of client
 ROUND_PATIENCE = 60.0  # seconds for one message to reach everybody
 BURST = 20  # items in one POST of the burst rounds
 CONNECTIONS = 32  # kept-alive connections of plain requests
+HELD_AS = {STREAM: "stream", RESPONSE: "response", SOCKET: "WebSocket"}
 WARM_UP = 50  # clients that come and go before memory is read for the first time
 
 
@@ -236,7 +237,7 @@ def requests_table() -> Table:
 def requests(bench: Bench, kind: type[Server], table: Table) -> None:
     """Plain proxied requests per second."""
     with bench.start(kind) as server:
-        work = Work(server.plain_request, partial(is_response, body=PLAIN_BODY))
+        work = Work(server.plain_request, partial(is_response, content=PLAIN_BODY))
         ask(bench, table, kind.name, server.address, work, server.program.cpu_seconds)
 
 
@@ -315,7 +316,7 @@ def grow(
     held = max(proof.whole, 1)
     table.rows.append(
         [
-            *(server.name, as_what.removeprefix("http-"), proof.whole),
+            *(server.name, HELD_AS[as_what], proof.whole),
             *(grown.pss / held / 1024, grown.uss / held / 1024),
             *(before.pss / 2**20, after.pss / 2**20),
         ]

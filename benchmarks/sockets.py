@@ -105,6 +105,7 @@ def echo_table() -> Table:
 def echo(bench: Bench, kind: type[Server], table: Table) -> None:
     """Messages of WebSockets that the origin sends back, each in a request of its own."""
     if kind is Nchan:
+        table.notes.append("nchan: does not know WebSockets over HTTP")
         return
     message = bench.content(kind.name)[0]
     if not table.rows:
@@ -126,7 +127,7 @@ def _frame_head(size: int, masked: int) -> bytes:
 def _origin_alone(bench: Bench, message: bytes, table: Table) -> None:
     events = event("TEXT", message)
     request = post_request("/ws", events, f"Content-Type: {CONTENT_TYPE}")
-    work = Work(request, partial(is_response, body=events))
+    work = Work(request, partial(is_response, content=events))
     ask(bench, table, "(origin alone)", ("127.0.0.1", bench.events.port), work, lambda: 0.0)
 
 

@@ -80,8 +80,8 @@ def read_chunks(data: bytes) -> tuple[bytes, bool]:
     return b"".join(content), True
 
 
-def is_response(data: bytes, body: bytes) -> bool:
-    """Whether `data` is one whole 200 response with exactly `body`; False while bytes are missing."""
+def is_response(data: bytes, content: bytes) -> bool:
+    """Whether `data` is one whole 200 response with exactly `content`; False while bytes are missing."""
     head = read_head(data)
     if head is None:
         return False
@@ -89,7 +89,7 @@ def is_response(data: bytes, body: bytes) -> bool:
         raise Broken(f"status {head.status}")
     rest = data[head.size :]
     if b"content-length" in head.headers:
-        if int(head.headers[b"content-length"]) != len(body):
+        if int(head.headers[b"content-length"]) != len(content):
             raise Broken("wrong content-length")
         whole = rest
     elif head.headers.get(b"transfer-encoding", b"").lower() == b"chunked":
@@ -98,9 +98,9 @@ def is_response(data: bytes, body: bytes) -> bool:
         whole = read_chunks(rest[:-5])[0]
     else:
         raise Broken("a response without length")
-    if not body.startswith(whole):
+    if not content.startswith(whole):
         raise Broken("not the promised body")
-    return whole == body
+    return whole == content
 
 
 def is_stream_content(data: bytes, content: bytes) -> bool:
