@@ -379,3 +379,17 @@ async def test_published_pings_are_lost(scene: SocketStage, way: Any) -> None:
     await scene.say(members={"type": "ping", "content": "?"})
     await scene.say("next")
     assert await talk.messages() == ["next"]
+
+
+@case
+async def test_ws_144_sessions_are_logged(scene: SocketStage) -> None:
+    await scene.start_w(condition=ROUTE)
+    await Polls(scene).open()
+    await Framed(scene).open()
+    await Polls(scene).ask("/sj/info", None, method="GET")
+    said = [
+        f"GET ws://example.com{path} -> {scene.origin.address} code=101 0"
+        for path in ("/sj", "/sj/websocket")
+    ]
+    await scene.proxy.logged(said[1])
+    assert [line for line in scene.proxy.lines() if "://" in line] == said
