@@ -133,12 +133,13 @@ class Test:
 def _ids(mark: Any) -> Iterator[str]:
     """The ids that pytest gives to the rows of a ``parametrize``, so far as somebody has chosen them."""
     given = mark.kwargs.get("ids")
+    single = isinstance(mark.args[0], str) and "," not in mark.args[0]
     for position, row in enumerate(mark.args[1]):
         own = getattr(row, "id", None)
         if isinstance(own, str):
             yield own
         elif callable(given):
-            values = row if isinstance(row, tuple) else (row,)
+            values = row if isinstance(row, tuple) and not single else (row,)
             yield "-".join(str(given(value)) for value in values)
         elif given is not None:
             yield str(list(given)[position])
