@@ -109,7 +109,7 @@ PUBLISHING: list[Point] = [
 ]
 
 
-@pytest.mark.parametrize("point", PUBLISHING, ids=lambda point: f"{called(point[0])}.{point[1]}")
+@pytest.mark.parametrize("point", PUBLISHING, ids=[f"{called(one)}.{name}" for one, name in PUBLISHING])
 @pytest.mark.parametrize("filtered", [False, True], ids=["express", "filtered"])
 @case
 async def test_a_fault_while_publishing(
@@ -259,7 +259,7 @@ OPENING: list[Point] = [
 ]
 
 
-@pytest.mark.parametrize("point", OPENING, ids=lambda p: p[1])
+@pytest.mark.parametrize("point", OPENING, ids=[f"{called(one)}.{name}" for one, name in OPENING])
 @case
 async def test_a_fault_while_a_socket_opens(
     scene: SocketStage, monkeypatch: pytest.MonkeyPatch, point: Point

@@ -4,6 +4,8 @@ Websocket 10, 142 to 145; proxy 10, C187 to C197."""
 
 from __future__ import annotations
 
+from base64 import b64decode
+
 import pytest
 import pytest_twisted
 
@@ -127,9 +129,11 @@ async def test_ws_144_subscriptions_and_items(scene: SocketStage) -> None:
     _, backend = await scene.open("/path", host="a.example")
     await scene.subscribe(backend, "NAME", prefix="px-")
     await scene.say("x", "px-NAME")
+    await scene.subscribe(backend, "NAME", prefix="px-", filters=["skip-self"])
+    await scene.say("x", "px-NAME", meta={"sender": "x"})
     lines = scene.proxy.lines("handler")
     assert "subscribe ws://a.example/path channel=px-NAME" in lines
-    assert "publish channel=px-NAME receivers=1" in lines
+    assert lines.count("publish channel=px-NAME receivers=1") == 2
 
 
 @pytest.mark.differs("1.36 writes control messages that mean nothing elsewhere")
@@ -242,6 +246,57 @@ async def test_c189_a_handshake(scene: SocketStage) -> None:
     assert backend.asked.all("Sec-WebSocket-Protocol") == ["p"]
     names = [name for name, _ in client.head.headers]
     assert names == ["X-Extra", "Date", "Upgrade", "Connection", "Sec-WebSocket-Accept"]
+
+
+@case
+async def test_c189_what_the_backend_is_asked(scene: SocketStage) -> None:
+    """In this order (websocket 2.1)."""
+    proxy = {"x_forwarded_for": "append", "set_x_forwarded_protocol": "proto-only"}
+    runner = {"allow_compression": "true"}
+    await scene.start_w(proxy=proxy, runner=runner)
+    kept = ["Cookie: a=b", "Origin: http://example.com", "X-One: 1", "X-One: 2"]
+    dropped = [
+        "Keep-Alive: 5",
+        "Accept-Encoding: gzip",
+        "Grip-Foo: x",
+        "X-Forwarded-Proto: https",
+        "Expect: x",
+    ]
+    _, backend = await scene.open("/path?query", *dropped[:3], *kept, *dropped[3:])
+    asked = backend.asked
+    assert (asked.method, asked.target, asked.version) == ("GET", "/path?query", "HTTP/1.1")
+    names = [name for name, _ in asked.headers]
+    assert names[:6] == [
+        *("Host", "Upgrade", "Connection", "Sec-WebSocket-Version", "Sec-WebSocket-Key"),
+        "Sec-WebSocket-Extensions",
+    ]
+    assert [": ".join(pair) for pair in asked.headers[6:10]] == kept
+    assert names[10:] == ["Grip-Sig", "Grip-Feature", "X-Forwarded-For", "Sec-WebSocket-Extensions"]
+    assert asked.all("Sec-WebSocket-Extensions") == ["permessage-deflate", "grip"]
+    assert asked.get("Upgrade") == "websocket"
+    assert asked.get("Connection") == "Upgrade"
+    assert asked.get("Sec-WebSocket-Version") == "13"
+    assert len(b64decode(asked.get("Sec-WebSocket-Key") or "", validate=True)) == 16
+
+
+@case
+async def test_c189_a_key_of_its_own_for_each(scene: SocketStage) -> None:
+    await scene.start_w()
+    keys = {(await scene.open())[1].asked.get("Sec-WebSocket-Key") for _ in range(5)}
+    assert len(keys) == 5
+
+
+@pytest.mark.differs("the reference leaves HTTP to another process")
+@case
+async def test_c189_over_a_connection_that_has_carried_requests(scene: SocketStage) -> None:
+    await scene.start_w()
+    plain = await scene.client()
+    await scene.usable(plain)
+    client, backend = await scene.open()
+    assert len(scene.origin.connections) == 1
+    await scene.nothing(client, backend)
+    await scene.usable(plain)
+    assert len(scene.origin.connections) == 2
 
 
 @case
