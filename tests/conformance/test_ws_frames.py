@@ -57,6 +57,7 @@ async def test_ws_028_many_messages_keep_their_order(scene: SocketStage) -> None
 # ---- PING and PONG -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.differs("the release at hand passes pings without what they carry")
 @case
 async def test_ws_029_ping_is_not_answered_here(scene: SocketStage) -> None:
     await scene.start_w()
@@ -68,6 +69,7 @@ async def test_ws_029_ping_is_not_answered_here(scene: SocketStage) -> None:
     await client.expect(PONG, b"pp")
 
 
+@pytest.mark.differs("the release at hand passes pings without what they carry")
 @case
 async def test_ws_030_pings_of_125_bytes(scene: SocketStage) -> None:
     await scene.start_w()
@@ -79,6 +81,7 @@ async def test_ws_030_pings_of_125_bytes(scene: SocketStage) -> None:
         await client.expect(PING, data)
 
 
+@pytest.mark.differs("the release at hand passes pings without what they carry")
 @pytest.mark.parametrize("kind", [PING, PONG], ids=["ws_030-ping", "ws_030-pong"])
 @case
 async def test_the_prefix_is_for_messages(scene: SocketStage, kind: int) -> None:
@@ -126,6 +129,7 @@ async def test_ws_032_a_ping_between_fragments(scene: SocketStage) -> None:
     await client.expect_text("abcd")
 
 
+@pytest.mark.differs("the release at hand gets stuck")
 @case
 async def test_ws_033_five_million_bytes(scene: SocketStage) -> None:
     await scene.start_w()
@@ -237,6 +241,7 @@ async def test_ws_047_a_client_that_stops_reading(scene: SocketStage) -> None:
     await scene.nothing(client, backend)
 
 
+@pytest.mark.differs("the release at hand gets stuck")
 @case
 async def test_ws_047_a_backend_that_stops_reading(scene: SocketStage) -> None:
     await scene.start_w()
