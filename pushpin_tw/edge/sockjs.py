@@ -17,7 +17,7 @@ from pushpin_tw.edge.sockjsanswer import EVENT_SOURCE, XHR_STREAMING, Carrier, C
 from pushpin_tw.edge.sockjsframed import FramedResponder
 from pushpin_tw.edge.sockjssession import Session
 from pushpin_tw.errors import HttpError, WireError
-from pushpin_tw.interfaces import IBodySink, IResponderOwner
+from pushpin_tw.interfaces import IBodySink
 from pushpin_tw.routing.route import Route
 from pushpin_tw.routing.uri import Uri
 from pushpin_tw.wire.headers import Header, get, get_all, is_token, split_list, without
@@ -222,9 +222,9 @@ def _refuse_body(visit: _Visit, body: Any) -> None:
     visit.client.answer(400, b"Request too large.\n")
 
 
-@implementer(IBodySink, IResponderOwner)
+@implementer(IBodySink)
 class _Gathering:
-    """A request whose body is on its way."""
+    """A request whose body is on its way; of a client that leaves meanwhile nothing more is heard."""
 
     __slots__ = ("_body", "_done", "_pieces", "_size", "_visit")
 
@@ -234,7 +234,6 @@ class _Gathering:
         self._done = done
         self._pieces: list[bytes] = []
         self._size = 0
-        visit.responder.own(self)
 
     def body_received(self, data: bytes) -> None:
         """As ``IBodySink``."""
@@ -248,10 +247,3 @@ class _Gathering:
     def body_finished(self) -> None:
         """As ``IBodySink``."""
         self._done(self._visit, b"".join(self._pieces))
-
-    def drained(self) -> None:
-        """As ``IResponderOwner``: nothing was written yet."""
-
-    def lost(self) -> None:
-        """As ``IResponderOwner``: there is nobody left to answer."""
-        self._pieces = []
