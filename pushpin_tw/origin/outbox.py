@@ -149,7 +149,7 @@ class Outbox:
         taken = min(accepted, offered)
         if self.closing == OFFERED and taken == offered:
             self.closing = DELIVERED
-        self.replayed = max(self.replayed, offered) - taken
+        self.replayed = offered - taken
         self._remove(taken)
         self._offered = 0
 
