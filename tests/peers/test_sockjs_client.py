@@ -104,6 +104,18 @@ def test_under_node(service: Pushpin, transport: str) -> None:
 
 
 @needs("sockjs-client")
+def test_without_a_websocket(tmp_path: Path) -> None:
+    """The library goes on to what works: this target takes ``/ws``, and not ``/ws/websocket``."""
+    transports = ",".join(UNDER_NODE)
+    with (
+        pushpin(tmp_path, "*,sockjs=/ws test") as service,
+        program("sockjs.js", f"{service.url}/ws", transports, "hello") as client,
+    ):
+        assert client.next() == ["open", "xhr-streaming"]
+        assert client.next() == ["message", "hello"]
+
+
+@needs("sockjs-client")
 @pytest.mark.slow
 def test_heartbeats(service: Pushpin) -> None:
     with ExitStack() as stack:

@@ -1,6 +1,6 @@
-// Talks to a SockJS service through one transport and prints, as a line of JSON each, what happens.
+// Talks to a SockJS service through the first transport that works and prints what happens, as a line of JSON each.
 //
-// node sockjs.js URL TRANSPORT MESSAGE...: sends the messages as soon as the session is open.
+// node sockjs.js URL TRANSPORTS MESSAGE...: sends the messages as soon as the session is open.
 // Without any it tells of heartbeats, too; what a stream begins with is one to the library.
 
 "use strict";
@@ -8,7 +8,7 @@
 const SockJS = require("sockjs-client");
 
 const [url, transport, ...messages] = process.argv.slice(2);
-const socket = new SockJS(url, null, { transports: [transport], timeout: 10000 });
+const socket = new SockJS(url, null, { transports: transport.split(","), timeout: 10000 });
 const say = (...event) => console.log(JSON.stringify(event));
 
 socket.onopen = () => {
