@@ -125,7 +125,6 @@ class SockJs:
                 path = visit.route.sockjs.rstrip(b"/") + b"/websocket"
                 visit.open(FramedResponder(visit.responder, self._services), path)
             case _:
-                visit.responder.persistent = False
                 visit.responder.respond(404, b"Not Found", [(b"Content-Type", b"text/plain")], NOT_FOUND)
 
     def _answer(self, visit: _Visit, body: bytes) -> None:
