@@ -114,6 +114,10 @@ class OriginDisconnected(OriginError):
     kind = "disconnected"
 
 
+class OriginUnsent(OriginDisconnected):
+    """The connection ended before the request had left: nothing can have come of it."""
+
+
 class OriginBlocked(OriginError):
     """All addresses of an untrusted target are private: refused by policy."""
 

@@ -11,7 +11,14 @@ from typing import Any
 
 from zope.interface import implementer
 
-from pushpin_tw.errors import HttpError, OriginDisconnected, OriginError, OriginInsecure, OriginTimeout
+from pushpin_tw.errors import (
+    HttpError,
+    OriginDisconnected,
+    OriginError,
+    OriginInsecure,
+    OriginTimeout,
+    OriginUnsent,
+)
 from pushpin_tw.interfaces import IOriginCall
 from pushpin_tw.origin.connect import Dial
 from pushpin_tw.origin.pool import Connection
@@ -203,7 +210,8 @@ class HttpCall:
         if self._connection is None:
             self._fail(OriginInsecure("TLS failed"))
         elif reader is None:
-            self._fail(OriginDisconnected("closed before a response"))
+            lost = OriginUnsent if self._connection.unsent else OriginDisconnected
+            self._fail(lost("closed before a response"))
         elif clean and reader.closed():
             self._end(reusable=False)
         else:

@@ -12,7 +12,7 @@ from typing import Any
 
 from zope.interface import implementer
 
-from pushpin_tw.errors import OriginError, OriginUnreachable, WireError
+from pushpin_tw.errors import OriginError, OriginUnreachable, OriginUnsent, WireError
 from pushpin_tw.origin.asking import Asking, event_request
 from pushpin_tw.origin.outbox import DELIVERED, OFFERED, Outbox
 from pushpin_tw.sockets import BINARY, CLOSE, MESSAGE, PONG, IOriginSocket
@@ -209,7 +209,7 @@ class EventSocket:
     def unanswered(self, error: OriginError) -> None:
         """As ``Asker``."""
         self._asking = None
-        if isinstance(error, OriginUnreachable) and self._tries < RETRIES:
+        if isinstance(error, OriginUnreachable | OriginUnsent) and self._tries < RETRIES:
             delay = 2**self._tries + self._rules.random.randrange(1000) / 1000
             self._tries += 1
             self._rules.wheel.schedule(self, delay)

@@ -66,6 +66,7 @@ class Connection:
         "due",
         "key",
         "slot",
+        "unsent",
         "user",
     )
 
@@ -76,6 +77,8 @@ class Connection:
         self.key = key
         self.user: User | None = user
         self.congested = False
+        self.unsent = False
+        """After the end: whether not all of what was written had left."""
         self.deadline = 0.0
         self.due = 0
         self.slot = 0
@@ -179,6 +182,7 @@ class Connection:
         self._pool.wheel.cancel(self)
         self._pool.forget(self)
         user, self.user = self.user, None
+        self.unsent = self._tcp.unsent
         self._check_peer = self._transport = self._tcp = None
         if user is not None:
             user.connection_lost(isinstance(reason.value, ConnectionDone))

@@ -50,6 +50,11 @@ class OriginTransport(tcp.Client):
             return len(data)
         return written
 
+    @property
+    def unsent(self) -> bool:
+        """Whether not all of what was written has left."""
+        return bool(self.deaf or self.dataBuffer or self._tempDataBuffer)
+
     def stale(self) -> bool:
         """Whether an idle connection has bytes to read or has been closed, though nobody was told yet."""
         if self._poll is None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from socket import SO_RCVBUF, SO_SNDBUF, SOL_SOCKET, socket
+
 import pytest
 import pytest_twisted
 
+from pushpin_tw.origin.transport import OriginTransport
 from tests.support.origin import Asked, withheld
 from tests.support.waiting import until
 from tests.support.wsbackend import asked_events, events, opening
@@ -218,3 +221,32 @@ async def test_ws_103_no_other_target_is_asked(scene: SocketStage) -> None:
     await scene.proxy.time_until(lambda: len(scene.origin.requests) > 1, 2 + SLACK)
     await client.expect_text("ok")
     assert other.requests == []
+
+
+@pytest.mark.differs("its sockets cannot be made to take little at a time")
+@case
+async def test_ws_103_a_request_that_has_not_left(
+    scene: SocketStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The backend cannot have understood what it does not have as a whole, so that is said again."""
+    create = OriginTransport.createInternetSocket
+
+    def small(self: OriginTransport) -> socket:
+        sock: socket = create(self)
+        sock.setsockopt(SOL_SOCKET, SO_SNDBUF, 4096)
+        return sock
+
+    monkeypatch.setattr(OriginTransport, "createInternetSocket", small)
+    client = await joined(scene, events(("TEXT", b"m:ok")))
+    (connection,) = scene.origin.connections
+    connection.transport.pauseProducing()
+    connection.transport.socket.setsockopt(SOL_SOCKET, SO_RCVBUF, 4096)
+    text = "x" * 190_000
+    client.text(text)
+    await scene.proxy.settle()
+    connection.transport.abortConnection()
+    await scene.proxy.settle()
+    assert len(scene.origin.requests) == 1
+    await scene.proxy.time_until(lambda: len(scene.origin.requests) > 1, 2 + SLACK)
+    assert await asked_events(scene.origin, 2) == [("TEXT", text.encode())]
+    await client.expect_text("ok")
