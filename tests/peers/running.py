@@ -19,7 +19,7 @@ def free_port() -> int:
         return int(sock.getsockname()[1])
 
 
-def wait_for_port(port: int, process: subprocess.Popen[bytes], seconds: float = 30) -> None:
+def wait_for_port(port: int, process: subprocess.Popen[bytes], seconds: float = 60) -> None:
     """Return as soon as somebody accepts on ``port``; fail when the process ends or time is up."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
