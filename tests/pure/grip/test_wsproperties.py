@@ -140,7 +140,8 @@ def test_a_control_message_can_be_obeyed_or_is_ignored(message: dict[str, Any], 
     try:
         control = parse_control(data)
     except ControlError as error:
-        assert error.detail.startswith("grip control packet ")
+        # What Python writes for infinity is no JSON, and such a message none at all.
+        assert error.detail.startswith(("grip control packet ", "grip control message "))
     else:
         check(control, message)
 
