@@ -13,6 +13,7 @@ from tests.support.wspeer import PING
 from tests.support.wsstage import SocketStage
 
 case = pytest_twisted.ensureDeferred
+NO_CODE = pytest.mark.differs("1.36 gives its backend no code")
 SUBSCRIBE = '{"type":"subscribe","channel":"c"}'
 PARTING = 6.0
 """Seconds that a backend may have to end the connection."""
@@ -178,6 +179,7 @@ async def test_ws_061_at_the_limit_filters_cannot_be_changed(scene: SocketStage)
     [("*", b""), ("*,debug", b"too many filters for channel 't'")],
     ids=["ws_062-plain", "ws_062-debug_grip_203"],
 )
+@NO_CODE
 @case
 async def test_too_many_filters(scene: SocketStage, condition: str, reason: bytes) -> None:
     await scene.start_w(condition=condition)
@@ -268,6 +270,7 @@ async def detached(scene: SocketStage, **options: str) -> tuple[SocketClient, Ba
     return client, backend
 
 
+@NO_CODE
 @case
 async def test_ws_065_a_client_without_a_backend(scene: SocketStage) -> None:
     client, backend = await detached(scene)
@@ -282,6 +285,7 @@ async def test_ws_065_a_client_without_a_backend(scene: SocketStage) -> None:
     await client.gone()
 
 
+@NO_CODE
 @case
 async def test_ws_065_what_a_backend_does_after_that_means_nothing(scene: SocketStage) -> None:
     client, backend = await detached(scene)
@@ -294,6 +298,7 @@ async def test_ws_065_what_a_backend_does_after_that_means_nothing(scene: Socket
     await said(scene, client)
 
 
+@NO_CODE
 @case
 async def test_ws_065_a_backend_that_drops_after_that(scene: SocketStage) -> None:
     client, backend = await detached(scene)
@@ -301,6 +306,7 @@ async def test_ws_065_a_backend_that_drops_after_that(scene: SocketStage) -> Non
     await said(scene, client)
 
 
+@NO_CODE
 @case
 async def test_ws_065_what_the_client_said_before_arrives(scene: SocketStage) -> None:
     await scene.start_w()
@@ -313,6 +319,7 @@ async def test_ws_065_what_the_client_said_before_arrives(scene: SocketStage) ->
     await scene.quiet(backend, client)
 
 
+@NO_CODE
 @case
 async def test_ws_065_a_detached_client_can_be_closed(scene: SocketStage) -> None:
     client, backend = await detached(scene)
@@ -323,6 +330,7 @@ async def test_ws_065_a_detached_client_can_be_closed(scene: SocketStage) -> Non
     await scene.quiet(backend)
 
 
+@NO_CODE
 @case
 async def test_ws_065_a_detached_client_that_goes(scene: SocketStage) -> None:
     client, backend = await detached(scene)
@@ -331,6 +339,7 @@ async def test_ws_065_a_detached_client_that_goes(scene: SocketStage) -> None:
     await scene.quiet(backend)
 
 
+@NO_CODE
 @case
 async def test_ws_065_keep_alives_go_on(scene: SocketStage) -> None:
     await scene.start_w()
@@ -342,6 +351,7 @@ async def test_ws_065_keep_alives_go_on(scene: SocketStage) -> None:
     await client.expect(PING)
 
 
+@NO_CODE
 @case
 async def test_ws_065_a_limit_error_after_detaching(scene: SocketStage) -> None:
     """What was said before is still done in order."""

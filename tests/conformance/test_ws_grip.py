@@ -15,6 +15,7 @@ case = pytest_twisted.ensureDeferred
 SECRET = "up" * 32
 """Long enough for PyJWT not to warn."""
 SUBSCRIBE = '{"type":"subscribe","channel":"c"}'
+PINGS = pytest.mark.differs("1.36 loses what pings contain")
 LEAKS = pytest.mark.differs("the reference drops no more than the first piece")
 
 
@@ -63,7 +64,10 @@ HEARD = [
 
 @pytest.mark.parametrize(
     ("extensions", "prefix", "kind", "said", "heard"),
-    [pytest.param(*row, id=f"ws_{number}-{at}") for at, (number, *row) in enumerate(HEARD)],
+    [
+        pytest.param(*row, id=f"ws_{number}-{at}", marks=[PINGS] if row[2] in (PING, PONG) else [])
+        for at, (number, *row) in enumerate(HEARD)
+    ],
 )
 @case
 async def test_what_a_client_hears(
@@ -89,6 +93,7 @@ async def test_ws_052_without_the_extension_all_is_raw(scene: SocketStage, exten
     await scene.nothing(client, backend, "")
 
 
+@pytest.mark.differs("1.36 does not finish its answer")
 @case
 async def test_ws_052_an_unclosed_quote_is_no_answer_over_websocket(scene: SocketStage) -> None:
     await scene.start_w(extensions='grip; message-prefix="x')
