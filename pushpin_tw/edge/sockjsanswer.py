@@ -102,10 +102,10 @@ class Carrier:
         self.client = client
         self._stream = stream
         self._left = STREAM_LIMIT
-        self._session: CarrierOwner | None = None
+        self._session: CarrierOwner
 
     def hold(self, session: CarrierOwner) -> None:
-        """From now on ``session`` is told what happens."""
+        """From now on ``session`` is told what happens, until the response is complete."""
         self._session = session
         self.client.responder.own(self)
 
@@ -125,7 +125,6 @@ class Carrier:
         """Send a frame; returns whether there may be another one."""
         stream, responder = self._stream, self.client.responder
         if stream is None:
-            self._session = None
             self.client.tell(frame, b"\n")
             return False
         self._begin(stream)
@@ -133,7 +132,7 @@ class Carrier:
         responder.write(text)
         self._left -= len(text)
         if self._left <= 0:
-            self._finish()
+            responder.finish()
             return False
         responder.flush()
         return True
@@ -141,20 +140,14 @@ class Carrier:
     def send_last(self, frame: bytes) -> None:
         """Send a frame behind which nothing comes."""
         if self.send(frame):
-            self._finish()
-
-    def _finish(self) -> None:
-        self._session = None
-        self.client.responder.finish()
+            self.client.responder.finish()
 
     def drop(self) -> None:
         """End the request without a word."""
-        self._session = None
         self.client.responder.abort()
 
     def end(self, status: int, text: bytes) -> None:
         """Say why there are no frames any more; within a stream there is no way to say it."""
-        self._session = None
         if self.client.responder.started:
             self.client.responder.abort()
         else:
@@ -162,7 +155,6 @@ class Carrier:
 
     def relay(self, status: int, reason: bytes, headers: Sequence[Header], body: bytes) -> None:
         """An origin's response instead of frames."""
-        self._session = None
         self.client.relay(status, reason, headers, body)
 
     # ---- IResponderOwner -----------------------------------------------------------------------------------
@@ -172,6 +164,4 @@ class Carrier:
 
     def lost(self) -> None:
         """As ``IResponderOwner``."""
-        session, self._session = self._session, None
-        if session is not None:
-            session.carrier_lost()
+        self._session.carrier_lost()
