@@ -19,7 +19,7 @@ from pushpin_tw.wire.websocket import encode_frame
 from tests.loopback.sockjsstage import Stage, Started, sockjs
 from tests.loopback.test_sockjs_framed import masked, opened, text
 from tests.support.rawclient import RawClient
-from tests.support.waiting import turn
+from tests.support.waiting import turn, until
 
 XHR = "/sj/s/i/xhr"
 SEND = "/sj/s/i/xhr_send"
@@ -269,6 +269,11 @@ async def test_nobody_is_told_of_a_socket_without_an_owner() -> None:
         clients[0][1].close(4001, b"")
         await clients[0][0].expect(encode_frame(CLOSE, b"\x0f\xa1"))
         await clients[0][0].closed()
+        clients[1][0].pause()
+        while not clients[1][1].congested:
+            clients[1][1].send(TEXT, b"x" * 10_000)
+        clients[1][0].resume()
+        await until(lambda: not clients[1][1].congested, "a client that has read")
         clients[1][0].drop()
         await stage.house.settled(1)
         clients[2][1].send(TEXT, b"x" * 200_001)
