@@ -137,7 +137,8 @@ class ClientSocket:
         self._framing = ServerFraming(self._write, self, compressed, room.lenient)
         self._owner: Any = None
         self._waiting: deque[bytes] | None = None
-        """Frames for a client that does not read; shared with other sockets."""
+        """Frames for a client that does not read, which are shared with other sockets; there are none, or the
+        connection is congested."""
         self._size = 0
         """Bytes of these."""
         self._paused = True
@@ -155,7 +156,7 @@ class ClientSocket:
     @property
     def congested(self) -> bool:
         """Whether the client is slower than what was sent."""
-        return self._connection.congested or self._waiting is not None
+        return self._connection.congested
 
     def own(self, owner: Any) -> None:
         """From now on ``owner`` is told what happens; the first one begins with what came before the 101."""
@@ -175,7 +176,7 @@ class ClientSocket:
         connection = self._connection
         if self._closed or connection.closing:
             return
-        if self._waiting is None and not connection.congested:
+        if not connection.congested:
             connection.active = True
             connection.transport.write(data)
         else:

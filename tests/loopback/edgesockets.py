@@ -9,6 +9,7 @@ from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.task import deferLater
+from twisted.python.failure import Failure
 
 from pushpin_tw.sockets import BINARY, MESSAGE
 from pushpin_tw.testing.sockets import RecordingOwner
@@ -64,13 +65,31 @@ async def stuck(house: EdgeHouse, owner: Owner) -> tuple[SocketClient, int]:
     """A client that does not read, and how many ``BIG`` messages it took until no more would go."""
     client = await join(house, owner, receive_buffer=SLOW)
     client.raw.pause()
+    return client, await fill(owner)
+
+
+async def fill(owner: Owner) -> int:
+    """Send ``BIG`` messages until no more go; how many these were."""
     count = 0
     while not owner.socket.congested:
         owner.socket.send(BINARY, BIG)
         count += 1
         for _ in range(2):
             await turn()
-    return client, count
+    return count
+
+
+def departure(client: SocketClient) -> list[Failure]:
+    """Where the reason will be why the connection of ``client`` ended."""
+    reasons: list[Failure] = []
+    lost = client.raw.connectionLost
+
+    def note(reason: Failure) -> None:
+        reasons.append(reason)
+        lost(reason)
+
+    client.raw.connectionLost = note  # type: ignore[method-assign]
+    return reasons
 
 
 async def advance(house: EdgeHouse, seconds: float, step: float = 1.0) -> None:

@@ -111,10 +111,10 @@ async def test_another_owner_later() -> None:
         client.text("one")
         await first.heard(1)
         first.socket.pause()
+        [connection] = house.listeners.watch.live
         first.socket.own(second)
+        assert not connection.reading
         client.text("two")
-        await house.settled(1)
-        assert second.pieces == []
         first.socket.resume()
         await second.heard(1)
         assert (first.messages, second.messages) == ([(TEXT, b"one")], [(TEXT, b"two")])
@@ -134,6 +134,33 @@ async def test_a_header_that_cannot_be_sent() -> None:
         assert (answer.status, answer.body) == (200, b"no")
         assert visit.responder.switch(b"Switching Protocols", [], b"") is None
         await raw.closed()
+
+
+@pytest.mark.parametrize(
+    ("lines", "body", "line"),
+    [((), b"", b""), (("Content-Length: 1",), b"x", b"Connection: close\r\n")],
+    ids=["no_body", "body"],
+)
+@case
+async def test_a_refusal(lines: tuple[str, ...], body: bytes, line: bytes) -> None:
+    async with edge() as house:
+        house.answer = lambda visit: visit.reply(b"no")
+        raw = await house.client()
+        raw.request("/", *HANDSHAKE, *lines)
+        raw.send(body)
+        await raw.expect(
+            b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n" + line + b"Content-Length: 2\r\n\r\nno"
+        )
+        await raw.closed()
+
+
+@case
+async def test_the_last_key_counts() -> None:
+    async with edge() as house:
+        house.answer = Owner().accept
+        raw = await house.client()
+        raw.request("/", "Sec-WebSocket-Key: another", *HANDSHAKE)
+        await SocketClient.switched(raw)
 
 
 @case
@@ -251,23 +278,23 @@ async def test_compressed_bytes_are_read_in_slices() -> None:
         assert owner.messages == [(BINARY, bytes(40_000_000))]
 
 
+@pytest.mark.parametrize("headers", [(), (DEFLATE,)], ids=["plain", "slices"])
 @case
-async def test_pausing_and_resuming_within_a_call() -> None:
+async def test_pausing_and_resuming_within_a_call(headers: tuple[str, ...]) -> None:
     class Fickle(Owner):
         def socket_received(self, kind: int, data: bytes, first: bool, end: int) -> None:
             self.socket.pause()
             super().socket_received(kind, data, first, end)
             self.socket.resume()
 
-    async with edge() as house:
+    said = [(BINARY, b"%d " % number * 100) for number in range(100)]
+    async with edge(ON) as house:
         owner = Fickle()
-        client = await join(house, owner)
-        for number in range(50):
-            client.text(str(number))
-        await owner.heard(50)
+        client = await join(house, owner, *headers)
+        client.raw.send(frames(*said))
         client.close()
         await owner.until(lambda: owner.said_close, "CLOSE")
-        assert owner.disorder == []
+        assert owner.messages == said and owner.disorder == []
 
 
 @case

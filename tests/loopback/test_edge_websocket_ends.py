@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 import pytest_twisted
+from twisted.internet.error import ConnectionDone
 
-from pushpin_tw.sockets import CLOSE, MESSAGE, TEXT
-from tests.loopback.edgesockets import DEFLATE, Owner, advance, dropped, join, stuck
+from pushpin_tw.sockets import BINARY, CLOSE, MESSAGE, TEXT
+from tests.loopback.edgesockets import BIG, DEFLATE, Owner, advance, departure, dropped, join, stuck
 from tests.support.edge import edge
 from tests.support.waiting import until
 from tests.support.wspeer import encode
@@ -34,6 +35,7 @@ async def test_we_close_first() -> None:
         await client.gone()
         await dropped(owner)
         assert (owner.messages, owner.code, owner.reason) == ([(TEXT, b"still heard")], 4001, b"mine")
+        await advance(house, 130)
 
 
 @case
@@ -57,13 +59,16 @@ async def test_nobody_reads_when_both_have_closed() -> None:
     async with edge() as house:
         owner = Pausing()
         client = await join(house, owner)
+        reasons = departure(client)
         client.close(4000)
         await owner.until(lambda: owner.said_close, "CLOSE")
-        client.raw.send(bytes(1_000_000))
+        client.raw.send(bytes(100_000))
+        await until(lambda: client.raw.transport.dataBuffer == b"", "the bytes")
         owner.socket.close(4000)
         await client.expect_close(4000)
         await client.gone()
         await dropped(owner)
+        assert reasons[0].check(ConnectionDone)
 
 
 @case
@@ -135,6 +140,38 @@ async def test_the_rules_for_a_client_that_does_not_read() -> None:
         await dropped(owner)
         await advance(house, 21)
         await house.settled()
+
+
+@case
+async def test_the_rules_for_a_client_that_reads_again() -> None:
+    """It is told, behind what was on its way."""
+    async with edge() as house:
+        owner = Owner()
+        client, count = await stuck(house, owner)
+        part = encode(TEXT, b"waits")
+        owner.socket.deliver(part, [part])
+        client.frame(3)
+        await dropped(owner)
+        client.raw.resume()
+        for _ in range(count):
+            await client.expect(BINARY, BIG)
+        assert (await client.read_frame()).data[:2] == (1002).to_bytes(2, "big")
+        await client.gone()
+
+
+@case
+async def test_the_rules_for_a_client_that_goes_on() -> None:
+    """What it still sends must not reset the connection."""
+    async with edge() as house:
+        owner = Owner()
+        client = await join(house, owner)
+        reasons = departure(client)
+        client.frame(3)
+        client.raw.send(bytes(1_000_000))
+        frame = await client.read_frame()
+        assert frame.kind == CLOSE
+        await client.gone()
+        assert reasons[0].check(ConnectionDone)
 
 
 @case

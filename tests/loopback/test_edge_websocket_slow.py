@@ -8,7 +8,7 @@ from twisted.internet.task import deferLater
 
 from pushpin_tw.edge.websocket import DROPPED
 from pushpin_tw.sockets import BINARY, PING, TEXT
-from tests.loopback.edgesockets import BIG, SLOW, Echo, Owner, dropped, join, stuck
+from tests.loopback.edgesockets import BIG, SLOW, Echo, Owner, dropped, fill, join, stuck
 from tests.support.edge import edge
 from tests.support.wspeer import encode
 
@@ -59,31 +59,82 @@ async def test_published_messages_wait() -> None:
         assert not house.stats.counts
 
 
+QUEUE = "\n[tw]\nsocket_queue=1000"
+LONG, SHORT = encode(TEXT, b"x" * 596), encode(TEXT, b"y" * 196)
+"""Of 600 and 200 bytes."""
+
+
 @case
 async def test_more_than_may_wait() -> None:
     """Whole messages are dropped, and counted; those that still fit are kept."""
-    async with edge("\n[tw]\nsocket_queue=1000") as house:
+    async with edge(QUEUE) as house:
+        owner = Owner()
+        for _ in range(2):
+            house.stats.counts.clear()
+            client, count = await stuck(house, owner)
+            owner.socket.deliver(LONG * 3 + SHORT, [LONG, LONG, LONG, SHORT])
+            assert house.stats.counts == {(DROPPED, ""): 2}
+            owner.socket.deliver(SHORT, [SHORT])
+            owner.socket.deliver(SHORT, [SHORT])
+            assert house.stats.counts == {(DROPPED, ""): 3}
+            client.raw.resume()
+            for _ in range(count):
+                await client.expect(BINARY, BIG)
+            for content in ("x" * 596, "y" * 196, "y" * 196):
+                await client.expect_text(content)
+
+
+@case
+async def test_there_is_room_again() -> None:
+    """What has left does not count, whatever sent it."""
+    async with edge(QUEUE) as house:
         owner = Owner()
         client, count = await stuck(house, owner)
-        big, small = encode(TEXT, b"x" * 596), encode(TEXT, b"y" * 198)
-        owner.socket.deliver(big * 2 + small, [big, big, small])
-        owner.socket.deliver(small, [small])
-        assert house.stats.counts == {(DROPPED, ""): 2}
+        for drains in (1, 2):
+            owner.socket.deliver(LONG, [LONG])
+            owner.socket.send(TEXT, b"y" * 196)
+            owner.socket.deliver(LONG, [LONG])
+            assert house.stats.counts == {(DROPPED, ""): drains}
+            client.raw.resume()
+            for _ in range(count):
+                await client.expect(BINARY, BIG)
+            await client.expect_text("x" * 596)
+            await client.expect_text("y" * 196)
+            await owner.until(lambda drains=drains: owner.drains == drains, "room")  # type: ignore[misc]
+            client.raw.pause()
+            count = await fill(owner)
+
+
+@case
+async def test_both_close_while_much_waits() -> None:
+    """The connection ends behind all of it."""
+    async with edge() as house:
+        owner = Owner()
+        client, count = await stuck(house, owner)
+        owner.socket.deliver(LONG, [LONG])
+        client.close(4000)
+        await owner.until(lambda: owner.said_close, "CLOSE")
+        owner.socket.deliver(SHORT, [SHORT])
+        owner.socket.close(4001)
         client.raw.resume()
         for _ in range(count):
             await client.expect(BINARY, BIG)
         await client.expect_text("x" * 596)
-        await client.expect_text("y" * 198)
-        await owner.until(lambda: owner.drains == 1, "room")
-        owner.socket.deliver(small, [small])
-        await client.expect_text("y" * 198)
-        assert house.stats.counts == {(DROPPED, ""): 2}
+        await client.expect_text("y" * 196)
+        await client.expect_close(4001)
+        await client.gone()
+        await dropped(owner)
 
 
 @case
 async def test_much_that_waits_leaves_in_steps() -> None:
+    class Checking(Owner):
+        def socket_drained(self) -> None:
+            assert not self.socket.congested
+            super().socket_drained()
+
     async with edge() as house:
-        owner = Owner()
+        owner = Checking()
         client, count = await stuck(house, owner)
         part = encode(BINARY, bytes(10_000))
         for _ in range(390):
