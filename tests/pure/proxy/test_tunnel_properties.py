@@ -36,11 +36,14 @@ class End(Socket):
         self.closed = False
         self.aborted = False
 
-    def _may(self) -> None:
-        assert not self.closed and not self.aborted, "said behind the end"
+    @property
+    def over(self) -> bool:
+        """Whether calls do nothing any more."""
+        return self.closed or self.aborted
 
     def send(self, kind: int, data: bytes, first: bool = True, last: bool = True) -> None:
-        self._may()
+        if self.over:
+            return
         if kind in (PING, PONG):
             assert first and last and len(data) <= 125
         elif data in OWN:
@@ -54,13 +57,13 @@ class End(Socket):
                 self.open = None
 
     def deliver(self, data: bytes, parts: Sequence[bytes]) -> None:
-        self._may()
+        assert not self.over, "an item behind the end"
         assert self.open is None, "an item within a message"
         assert data == b"".join(parts)
         self.items += len(parts)
 
     def close(self, code: int | None = None, reason: bytes = b"") -> None:
-        self._may()
+        assert not self.over, "a second end"
         self.closed = True
 
     def part(self) -> None:
@@ -124,10 +127,12 @@ class Peer:
 class Talking(RuleBasedStateMachine):
     """Both ends, publishers, and time."""
 
+    routes = "* a:1"
+
     def __init__(self) -> None:
         super().__init__()
         with mock.patch.object(scene, "Socket", End):
-            self.scene = Scene()
+            self.scene = Scene(self.routes)
             client, origin = self.scene.wishes()
         assert isinstance(client, End) and isinstance(origin, End)
         self.client, self.origin = Peer(client), Peer(origin)
@@ -142,7 +147,7 @@ class Talking(RuleBasedStateMachine):
     @precondition(lambda self: self.origin.speaks)
     @rule(kind=KINDS, data=DATA, end=ENDS)
     def origin_says(self, kind: int, data: bytes, end: int) -> None:
-        closing = self.client.end.closed
+        closing = self.client.end.closed or self.client.lost
         complete = self.origin.piece(kind, data, end)
         if complete is None or closing or not self.attached:
             return
@@ -169,7 +174,7 @@ class Talking(RuleBasedStateMachine):
         )
     )
     def origin_controls(self, message: dict[str, Any]) -> None:
-        obeyed = self.attached and not self.client.end.closed
+        obeyed = self.attached and not self.client.end.closed and not self.client.lost
         self.origin.piece(TEXT, b"c:" + json.dumps(message).encode(), MESSAGE)
         if obeyed and message["type"] == "subscribe":
             self.subscribed = True
@@ -187,13 +192,14 @@ class Talking(RuleBasedStateMachine):
     @precondition(lambda self: self.origin.speaks)
     @rule()
     def origin_closes(self) -> None:
+        heard = self.attached and not self.client.lost
         self.origin.close()
-        assert self.client.end.closed or not self.attached
+        assert self.client.end.closed or not heard
 
     @precondition(lambda self: self.origin.end.owner is not None and not self.origin.lost)
     @rule()
     def origin_goes(self) -> None:
-        dropped = self.attached and not self.client.end.closed
+        dropped = self.attached and not self.client.end.closed and not self.client.lost
         self.origin.lose()
         assert self.client.end.aborted or not dropped
 
@@ -262,5 +268,14 @@ class Talking(RuleBasedStateMachine):
         self.scene.said()
 
 
+class TalkingOverHttp(Talking):
+    """With an origin that is told of it in events."""
+
+    routes = "* a:1,over_http"
+
+
+OFTEN = settings(max_examples=100, stateful_step_count=30, deadline=None)
 TestTalking = Talking.TestCase
-TestTalking.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)
+TestTalking.settings = OFTEN
+TestTalkingOverHttp = TalkingOverHttp.TestCase
+TestTalkingOverHttp.settings = OFTEN
