@@ -9,7 +9,7 @@ import pytest_twisted
 
 from tests.support.wsbackend import BackendSocket
 from tests.support.wsclient import SocketClient
-from tests.support.wspeer import PING
+from tests.support.wspeer import PING, TEXT, encode
 from tests.support.wsstage import SocketStage
 
 case = pytest_twisted.ensureDeferred
@@ -56,6 +56,18 @@ async def test_ws_058_a_subscription(scene: SocketStage) -> None:
     backend.text("m:own")
     await client.expect_text("own")
     await scene.quiet(backend)
+
+
+@pytest.mark.differs("the reference takes a moment")
+@case
+async def test_ws_058_what_comes_with_the_101(scene: SocketStage) -> None:
+    """Who has seen the 101 hears what is published."""
+    behind = encode(TEXT, f"c:{SUBSCRIBE}".encode()) + encode(TEXT, b"m:hello")
+    await scene.start(scene.backend.accepting(behind=behind))
+    client, _ = await scene.open()
+    await scene.say("published")
+    await client.expect_text("hello")
+    await client.expect_text("published")
 
 
 @case
