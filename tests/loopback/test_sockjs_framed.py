@@ -203,3 +203,16 @@ async def test_ws_136_a_rejection_is_relayed_as_it_is() -> None:
         assert (answer.status, answer.get("X"), answer.body) == (403, "y", b"no")
         await client.closed()
         assert responder.started and responder.sent == 2
+
+
+@pytest_twisted.ensureDeferred
+async def test_giving_up_before_it_opens_is_told_to_the_responders_owner() -> None:
+    async with sockjs() as stage:
+        stage.accepting = False
+        client = await stage.house.client()
+        client.request(FRAMED, *HANDSHAKE)
+        await stage.house.visit()
+        stage.house.clock.advance(1)
+        client.drop()
+        await stage.started[0].told("lost")
+        assert stage.started[0].accept() is None
