@@ -48,6 +48,8 @@ LEVELS = {
 PURE = 3
 # Rooms of level 5 meet the levels 3 and 4 through interfaces only.
 EDGE_SEES = 2
+# ... and they share this one, which knows none of them.
+SHARED = "zmqsocket"
 
 # What may be imported from outside the standard library, by room; a longer name wins over a shorter one.
 OUTSIDE = {
@@ -163,7 +165,7 @@ def test_imports_go_downwards(module: Module) -> None:
         if not name.startswith("pushpin_tw.") or own == 6:
             continue
         room = name.split(".")[1]
-        if room == module.room or room.startswith("__"):
+        if room == module.room or room.startswith("__") or (own == 5 and room == SHARED):
             continue
         assert LEVELS[room] <= seen, f"{module.path}:{line}: {module.room} (level {own}) imports {room}"
 
