@@ -8,8 +8,8 @@ from twisted.internet.error import ConnectionDone
 
 from pushpin_tw.sockets import BINARY, CLOSE, MESSAGE, TEXT
 from tests.loopback.edgesockets import BIG, DEFLATE, Owner, advance, departure, dropped, join, stuck
-from tests.support.edge import edge
-from tests.support.waiting import until
+from tests.support.edge import EdgeHouse, edge
+from tests.support.waiting import turn, until
 from tests.support.wspeer import encode
 
 case = pytest_twisted.ensureDeferred
@@ -19,6 +19,13 @@ LENIENT = "\n[tw]\nwebsocket_lenient=true"
 
 
 # ---- CLOSE -------------------------------------------------------------------------------------------------
+
+
+async def lingers(house: EdgeHouse) -> None:
+    """A client that has not seen the end keeps its connection, which is closed gently."""
+    for _ in range(5):
+        await turn()
+    assert house.live == 1
 
 
 @case
@@ -64,7 +71,10 @@ async def test_nobody_reads_when_both_have_closed() -> None:
         await owner.until(lambda: owner.said_close, "CLOSE")
         client.raw.send(bytes(100_000))
         await until(lambda: client.raw.transport.dataBuffer == b"", "the bytes")
+        client.raw.pause()
         owner.socket.close(4000)
+        await lingers(house)
+        client.raw.resume()
         await client.expect_close(4000)
         await client.gone()
         await dropped(owner)
@@ -166,8 +176,12 @@ async def test_the_rules_for_a_client_that_goes_on() -> None:
         owner = Owner()
         client = await join(house, owner)
         reasons = departure(client)
+        client.raw.pause()
         client.frame(3)
         client.raw.send(bytes(1_000_000))
+        await dropped(owner)
+        await lingers(house)
+        client.raw.resume()
         frame = await client.read_frame()
         assert frame.kind == CLOSE
         await client.gone()

@@ -136,14 +136,15 @@ async def test_much_that_waits_leaves_in_steps() -> None:
     async with edge() as house:
         owner = Checking()
         client, count = await stuck(house, owner)
-        part = encode(BINARY, bytes(10_000))
-        for _ in range(390):
+        sizes = [10_000] * 100 + [2_900_000]
+        for size in sizes:
+            part = encode(BINARY, bytes(size))
             owner.socket.deliver(part, [part])
         client.raw.resume()
         for _ in range(count):
             await client.expect(BINARY, BIG)
-        for _ in range(390):
-            await client.expect(BINARY, bytes(10_000))
+        for size in sizes:
+            await client.expect(BINARY, bytes(size))
         await owner.until(lambda: owner.drains == 1, "room")
 
 
