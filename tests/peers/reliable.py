@@ -37,13 +37,13 @@ class ReliableBackend:
         self.port = free_port()
         self.store = example.Store(directory / "items.db")
         self._log = directory / "backend.log"
-        self._options = options
+        self.options = options
         self._process: subprocess.Popen[bytes] | None = None
 
     async def start(self) -> None:
         """Returns when it listens."""
         words = [sys.executable, str(PROGRAM), "--port", str(self.port)]
-        words += ["--store", str(self.store.path), *self._options]
+        words += ["--store", str(self.store.path), *self.options]
         environment = {name: value for name, value in os.environ.items() if name not in MEASURED}
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(words, stderr=log, env=environment)
