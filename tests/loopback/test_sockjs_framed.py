@@ -216,3 +216,23 @@ async def test_giving_up_before_it_opens_is_told_to_the_responders_owner() -> No
         client.drop()
         await stage.started[0].told("lost")
         assert stage.started[0].accept() is None
+
+
+@pytest.mark.parametrize("ended_by", ["client", "close", "abort"])
+@pytest_twisted.ensureDeferred
+async def test_ws_136_no_heart_beats_after_the_end(ended_by: str) -> None:
+    async with sockjs() as stage:
+        client, started = await opened(stage)
+        await client.expect(text(b"o"))
+        assert stage.house.clock.getDelayedCalls()
+        if ended_by == "client":
+            client.drop()
+        elif ended_by == "abort":
+            started.socket.abort()
+        else:
+            client.send(masked(CLOSE, b"\x0f\xa1"))
+            await started.told(("closed", 4001, b""))
+            started.socket.close(4001, b"")
+        await stage.house.settled()
+        stage.advance(200)
+        assert not stage.house.clock.getDelayedCalls()

@@ -245,7 +245,8 @@ async def test_pausing_reaches_the_client() -> None:
         await client.expect(text(b"o"))
         started.socket.pause()
         client.send(masked(TEXT, b'["a"]'))
-        stage.advance(1)
+        for _ in range(10):
+            await turn()
         assert not started.events
         started.socket.resume()
         await started.told(b"a")
