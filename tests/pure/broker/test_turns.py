@@ -54,6 +54,16 @@ def test_the_size_of_a_crowd_does_not_count() -> None:
     assert all(listener.parts for listener in listeners)
 
 
+def test_a_crowd_that_takes_several_turns_is_charged_once() -> None:
+    world = World(slice_=100)
+    listeners = [Listener() for _ in range(BUSY)]
+    world.listen(*listeners)
+    world.publish("x" * (MAX_TURN + MAX_JOINED))
+    world.settle()
+    assert all(listener.parts for listener in listeners)
+    assert world.turns == BUSY // 100
+
+
 def test_a_heavy_item_is_given_the_turns_it_takes() -> None:
     world, listener = World(), Listener()
     world.listen(listener)
