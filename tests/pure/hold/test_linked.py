@@ -426,6 +426,17 @@ def test_a_success_starts_the_count_anew(scene: Scene) -> None:
     assert len(scene.links.calls) == 1
 
 
+def test_a_link_that_fails_after_one_that_brought_something_is_tried_again(scene: Scene) -> None:
+    client = scene.stream(AT_1)
+    scene.hold.update()
+    scene.answers(scene.fetched(), scene.instruct(AT_1), b"something")
+    scene.hold.update()
+    scene.fetched().sink.link_failed(None)
+    assert client.script == [b"something"]
+    scene.clock.advance(2)
+    assert scene.links.take()
+
+
 def test_a_link_that_fails_in_the_middle_ends_the_response(scene: Scene) -> None:
     client = scene.stream(mode="none")
     sink = scene.links.take().sink
@@ -505,6 +516,44 @@ def test_an_update_waits_for_the_one_that_is_under_way(scene: Scene) -> None:
     scene.hold.update()
     scene.answers(call, scene.instruct(C))
     scene.answers(scene.fetched(), scene.instruct(C))
+    scene.clock.advance(1)
+    assert scene.links.calls == []
+
+
+def test_items_wait_for_an_update_that_waits_for_its_turn(scene: Scene) -> None:
+    client = scene.stream(AT_1)
+    scene.hold.update()
+    scene.publish("two", "2", "1")
+    assert client.script == []
+    scene.answers(scene.fetched(), scene.instruct(Channel("c", "2")), b"[2] ")
+    assert client.script == [b"[2] "]
+
+
+def test_items_wait_for_a_link_that_is_tried_again(scene: Scene) -> None:
+    client = scene.stream(AT_1)
+    scene.hold.update()
+    scene.fetched().sink.link_failed(None)
+    scene.publish("two", "2", "1")
+    assert client.script == []
+    scene.clock.advance(2)
+    scene.answers(scene.links.take(), scene.instruct(Channel("c", "2")), b"[2] ")
+    assert client.script == [b"[2] "]
+
+
+def test_one_fetch_at_a_time(scene: Scene) -> None:
+    scene.stream(AT_1)
+    scene.hold.update()
+    call = scene.fetched()
+    scene.hold.update()
+    scene.clock.advance(0.3)
+    assert scene.links.calls == []
+    call.sink.link_failed(None)
+    scene.hold.update()
+    scene.clock.advance(0.9)
+    assert scene.links.calls == []
+    scene.clock.advance(1)
+    scene.answers(scene.links.take(), scene.instruct(AT_1))
+    scene.answers(scene.fetched(), scene.instruct(AT_1))
     scene.clock.advance(1)
     assert scene.links.calls == []
 
