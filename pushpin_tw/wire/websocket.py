@@ -127,8 +127,6 @@ _WINDOWS = (b"client_max_window_bits", b"server_max_window_bits")
 _WINDOW = re.compile(rb"[89]|1[0-5]")
 _WIDEST = b"15"
 _TAIL = b"\0\0\xff\xff"
-_NOTHING = b"\0" + _TAIL
-"""What deflating nothing gives."""
 
 
 def negotiate_deflate(offers: Sequence[bytes]) -> bytes | None:
@@ -176,7 +174,7 @@ class DeflatedMessage:
     def piece(self, data: bytes, last: bool) -> bytes:
         """The payload for the next piece; the receiver can inflate it without waiting for another."""
         payload = self._compressor.compress(data) + self._compressor.flush(zlib.Z_SYNC_FLUSH)
-        return (payload or _NOTHING)[:-4] if last else payload
+        return payload.removesuffix(_TAIL) if last else payload
 
 
 class Inflater:

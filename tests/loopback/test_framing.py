@@ -299,6 +299,16 @@ def test_where_compression_must_not_be_said(said: bytes) -> None:
         assert Hearing(deflate=True, lenient=lenient).hear(said).end == ("violated", 1002)
 
 
+def test_compressed_messages_may_refer_to_earlier_ones() -> None:
+    stream = zlib.compressobj(wbits=-15)
+    said = b""
+    for _ in range(3):
+        packed = (stream.compress(b"again and again") + stream.flush(zlib.Z_SYNC_FLUSH))[:-4]
+        said += frame(TEXT, packed, rsv=4) + frame(TEXT, b"between")
+    hearing = Hearing(deflate=True).hear(said)
+    assert hearing.messages == [(TEXT, b"again and again"), (TEXT, b"between")] * 3
+
+
 def test_a_text_is_checked_behind_its_compression() -> None:
     stream = zlib.compressobj(wbits=-15)
     packed = (stream.compress(b"\xff") + stream.flush(zlib.Z_SYNC_FLUSH))[:-4]

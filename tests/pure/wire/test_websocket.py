@@ -211,6 +211,14 @@ def test_a_peer_may_end_its_stream_with_each_message() -> None:
         assert inflater.piece(payload) + inflater.end() == b"hello"
 
 
+def test_a_peer_may_end_its_stream_within_a_message() -> None:
+    ended = [zlib.compressobj(wbits=-15) for _ in range(3)]
+    payload = b"".join(one.compress(b"hello") + one.flush(zlib.Z_FINISH) for one in ended) + b"\0"
+    inflater = Inflater()
+    assert inflater.piece(payload) + inflater.end() == b"hello" * 3
+    assert inflater.piece(deflate(b"more")) + inflater.end() == b"more"
+
+
 def test_ws_049_what_is_not_compressed_data() -> None:
     with pytest.raises(zlib.error):
         Inflater().piece(b"\xff" * 20)
