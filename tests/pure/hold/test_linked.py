@@ -278,6 +278,13 @@ def test_what_was_missed_is_in_no_fetch_that_was_sent_before(scene: Scene) -> No
     assert scene.links.after == [7]
 
 
+def test_what_a_hint_speaks_of_is_in_no_fetch_that_was_sent_before(scene: Scene) -> None:
+    scene.links.started = 7
+    scene.stream(AT_1)
+    scene.publish(item_id="2", prev_id="1", action="hint")
+    assert scene.links.after == [7]
+
+
 def test_grip_125_items_that_the_link_contains_are_not_written_again(scene: Scene) -> None:
     client = scene.stream(AT_1)
     scene.hold.update()
