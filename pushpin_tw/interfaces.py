@@ -254,6 +254,26 @@ class IBroker(Interface):
         (the time; ``NEVER`` when that was the client).
         """
 
+    def watch(watcher):  # type: ignore[no-untyped-def]
+        """Tell ``watcher`` (an ``IChannelWatcher``) which channels are listened to, now and from now on."""
+
+    def unwatch(watcher):  # type: ignore[no-untyped-def]
+        """The opposite; harmless when it does not watch."""
+
+
+class IChannelWatcher(Interface):
+    """Who makes publishers send only what has listeners.  Given by ``publish``.
+
+    While somebody watches, a channel that streams or WebSockets leave last does not linger for response holds
+    that left before (zeromq 3.4).
+    """
+
+    def channel_opened(channel):  # type: ignore[no-untyped-def]
+        """The first hold of any kind listens to ``channel`` (str), or to one that was closed."""
+
+    def channel_closed(channel):  # type: ignore[no-untyped-def]
+        """Nobody listens any more, and nobody is waited for."""
+
 
 class IRefetch(Interface):
     """Asking the origin again.  Given by ``proxy``, used by ``hold``."""

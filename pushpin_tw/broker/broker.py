@@ -46,6 +46,7 @@ class Broker:
         self._stats = stats
         self._linger = linger
         self._channels: dict[str, Channel] = {}
+        self._watchers: list[Any] = []
         self._on_linger = self._linger_over  # one for all channels
         self._sequencer = Sequencer(wheel, stats, wait, ttl)
         self._newcomers = Newcomers(wheel, self._update) if first_update else None
@@ -86,6 +87,8 @@ class Broker:
             record = self._channels[channel] = Channel(channel, self._on_linger)
             if self._newcomers is not None:
                 self._newcomers.add(record)
+            for watcher in self._watchers:
+                watcher.channel_opened(channel)
         first = record.add(hold)
         if hold.kind == RESPONSE and record.lingers:
             record.lingers = False
@@ -103,7 +106,11 @@ class Broker:
             self._wheel.schedule(record, self._linger)
             return
         self._stats.unsubscribed(MODES[hold.kind], channel)
-        self._sweep(record)
+        if record.lingers and not record.groups and self._watchers:
+            self._wheel.cancel(record)
+            self._linger_over(record)
+        else:
+            self._sweep(record)
 
     def _linger_over(self, record: Channel) -> None:
         record.lingers = False
@@ -115,6 +122,19 @@ class Broker:
             del self._channels[record.name]
             if record.sequence is not None:
                 self._sequencer.drop(record.sequence)
+            for watcher in self._watchers:
+                watcher.channel_closed(record.name)
+
+    def watch(self, watcher: Any) -> None:
+        """See ``IBroker``."""
+        self._watchers.append(watcher)
+        for channel in self._channels:
+            watcher.channel_opened(channel)
+
+    def unwatch(self, watcher: Any) -> None:
+        """See ``IBroker``."""
+        if watcher in self._watchers:
+            self._watchers.remove(watcher)
 
     def channels(self) -> list[str]:
         """The names of all channels that are subscribed or linger."""

@@ -89,8 +89,8 @@ def _parse(value: object, packed: bool) -> Item:
     channel = read.text(value, "channel", _WHERE)
     if channel is None:
         raise FieldError(f"{_WHERE} does not contain 'channel'")
-    item_id = read.text(value, "id", _WHERE)
-    prev_id = read.text(value, "prev-id", _WHERE)
+    item_id = _id(value, "id", packed)
+    prev_id = _id(value, "prev-id", packed)
     response, stream, socket = _formats(value, packed)
     meta = read.meta(value, _WHERE)
     size = read.count(value, "size", _WHERE)
@@ -98,6 +98,11 @@ def _parse(value: object, packed: bool) -> Item:
     if not isinstance(no_seq, bool):
         raise read.wrong_type(_WHERE, "no-seq")
     return Item(channel, item_id, prev_id, response, stream, socket, meta, size, no_seq)
+
+
+def _id(fields: Fields, key: str, packed: bool) -> str | None:
+    """An id; in a tnetstring null is none (zeromq 3.1), in JSON it is a mistake."""
+    return None if packed and fields.get(key) is None else read.text(fields, key, _WHERE)
 
 
 def _formats(

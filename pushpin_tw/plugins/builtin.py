@@ -12,6 +12,7 @@ from pushpin_tw.grip.httpfilters import HttpCheck, HttpModify
 from pushpin_tw.grip.substitution import BuildId, VarSubst
 from pushpin_tw.origin.targets import DemoTarget, HttpTarget, TestTarget, ZmqTarget
 from pushpin_tw.publish.http import HttpControl
+from pushpin_tw.publish.zmq import ZmqPull, ZmqSub
 
 T = TypeVar("T")
 
@@ -22,6 +23,8 @@ zhttp_target = ZmqTarget("zhttp")
 zhttpreq_target = ZmqTarget("zhttpreq")
 
 http_control = HttpControl()
+zmq_pull = ZmqPull()
+zmq_sub = ZmqSub()
 
 
 def _plugin(one: T) -> T:

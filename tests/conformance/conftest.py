@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 import pytest_twisted
@@ -11,6 +12,7 @@ from tests.support.origin import ScriptedOrigin
 from tests.support.running import refusing
 from tests.support.stage import Stage, Start
 from tests.support.wsstage import SocketStage
+from tests.support.zmqscene import Publishers
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -57,3 +59,11 @@ async def scene(start: Start) -> AsyncIterator[SocketStage]:
     scene = SocketStage(await ScriptedOrigin.listen(), start)
     yield scene
     await scene.clear()
+
+
+@pytest_twisted.async_yield_fixture
+async def publishers(start: Start, tmp_path: Path) -> AsyncIterator[Publishers]:
+    """A ``scene`` with publishers on ZeroMQ."""
+    publishers = Publishers(await ScriptedOrigin.listen(), start, tmp_path)
+    yield publishers
+    await publishers.clear()

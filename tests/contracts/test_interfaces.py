@@ -23,6 +23,7 @@ from pushpin_tw.proxy.fetching import Fetch, LinkCall
 from pushpin_tw.proxy.gateway import Gateway
 from pushpin_tw.proxy.refetch import Refetch
 from pushpin_tw.proxy.sharing import Member
+from pushpin_tw.publish.zmq import SubInput
 from pushpin_tw.routing.table import RouteTable
 from pushpin_tw.service import message_filters, publish_sources, target_types
 from pushpin_tw.stats.journal import Journal
@@ -47,6 +48,7 @@ KEPT = [
     (interfaces.IHold, StreamHold),
     (interfaces.IHold, ResponseHold),
     (interfaces.IBroker, Broker),
+    (interfaces.IChannelWatcher, SubInput),
     (interfaces.IStatsSink, Journal),
     (interfaces.IResponderOwner, Carrier),
     (sockets.IClientSocket, Session),

@@ -273,3 +273,58 @@ def test_grip_142_recovery_forgets_and_updates() -> None:
     assert poll.updates == 2
     assert broken.aborted
     assert not world.broker.conflicts("c", "0", NEVER)
+
+
+# ---- who wants to know which channels are listened to (zeromq 3.4) -----------------------------------------
+
+
+class Watcher:
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def channel_opened(self, channel: str) -> None:
+        self.told.append(f"+{channel}")
+
+    def channel_closed(self, channel: str) -> None:
+        self.told.append(f"-{channel}")
+
+
+def test_a_watcher_is_told_of_the_first_and_the_last() -> None:
+    world, watcher, stream, poll = World(linger=2), Watcher(), Taker(), Taker("http-response")
+    world.listen(stream, channel="early")
+    world.broker.watch(watcher)
+    world.listen(stream, poll)
+    world.broker.unsubscribe(stream, "c")
+    world.broker.unsubscribe(poll, "c")
+    world.clock.advance(1.9)
+    assert watcher.told == ["+early", "+c"]
+    world.clock.advance(0.3)
+    assert watcher.told == ["+early", "+c", "-c"]
+    world.broker.unwatch(watcher)
+    world.broker.unwatch(watcher)
+    world.broker.unsubscribe(stream, "early")
+    assert watcher.told == ["+early", "+c", "-c"]
+
+
+def test_zmq_133_the_last_stream_ends_the_lingering_where_somebody_watches() -> None:
+    world, watcher, stream, poll = World(), Watcher(), Taker(), Taker("http-response")
+    world.broker.watch(watcher)
+    world.listen(poll)
+    world.broker.unsubscribe(poll, "c")
+    world.listen(stream)
+    world.publish(item("1"))
+    world.broker.unsubscribe(stream, "c")
+    assert watcher.told == ["+c", "-c"]
+    assert world.broker.channels() == []
+    assert not world.wheel.waiting
+    world.listen(poll)
+    assert watcher.told == ["+c", "-c", "+c"]
+    assert not world.broker.conflicts("c", "0", NEVER)
+
+
+def test_the_last_stream_leaves_the_lingering_alone_where_nobody_watches() -> None:
+    world, stream, poll = World(), Taker(), Taker("http-response")
+    world.listen(poll, stream)
+    world.broker.unsubscribe(poll, "c")
+    world.broker.unsubscribe(stream, "c")
+    assert world.broker.channels() == ["c"]

@@ -355,6 +355,12 @@ def test_a_packed_patch_is_made_text() -> None:
     assert found.patch == ({"op": "add", "path": "/a", "value": [1, {"b": "\ufffd"}, None]},)
 
 
+def test_a_null_is_no_id_in_a_packed_item() -> None:
+    found = parse_item(item(id=None, prev_id=None), packed=True)
+    assert (found.id, found.prev_id) == (None, None)
+    assert refused(item(meta=None), packed=True) == f"{ITEM} 'meta' with wrong type"
+
+
 def test_the_channel_can_come_from_outside() -> None:
     assert parse_item({S: {"content": b"x"}}, True, "out") == Item(
         "out", http_stream=StreamFormat("send", b"x")
