@@ -93,6 +93,7 @@ class Sink:
     def link_failed(self, error: Any) -> None:
         self._say("failed" if error is None else f"failed: {error.detail}")
         self.over = True
+        self.on_end()
 
     def goes(self) -> None:
         """Its client has gone."""

@@ -486,6 +486,20 @@ def test_who_goes_on_at_the_end_asks_anew() -> None:
     assert scene.said() == ASKED
 
 
+@pytest.mark.parametrize(
+    "end", [Call.ends, lambda call: call.fails(OriginError("closed"))], ids=["complete", "broken off"]
+)
+def test_who_goes_on_before_others_are_told_of_the_end_asks_anew(end: Callable[[Call], None]) -> None:
+    scene = LinkScene()
+    first = scene.follows("x")
+    scene.follows("y")
+    first.on_end = lambda: scene.follows("z")
+    end(asked(scene).responds())
+    assert not [line for line in scene.said() if line.startswith("z")]
+    scene.turn()
+    assert len(scene["a:1"].calls) == 2
+
+
 def test_with_the_last_one_the_request_goes() -> None:
     scene = LinkScene()
     x, y = scene.follows("x"), scene.follows("y")
