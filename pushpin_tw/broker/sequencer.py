@@ -52,9 +52,9 @@ class Sequence:
             self.last_id = None
 
     def behind(self, prev_id: str, since: float) -> bool:
-        """Whether the last id was forgotten after ``since`` and whoever begins with ``prev_id`` has not seen
-        that item: one of many who begin at once must not hide it from the others."""
-        if self.last_id is not None or self._doubt is None:
+        """Whether the last id, which is not known now, was forgotten after ``since`` and whoever begins with
+        ``prev_id`` has not seen that item: one of many who begin at once must not hide it from the others."""
+        if self._doubt is None:
             return False
         last_id, forgotten = self._doubt
         return last_id != prev_id and forgotten > since

@@ -176,6 +176,14 @@ def test_items_without_id_are_never_the_same() -> None:
     assert scene.sequencer.fresh(Item("c")) and scene.sequencer.fresh(Item("c"))
 
 
+def test_ids_are_forgotten_while_new_ones_come() -> None:
+    scene = Scene(ttl=2)
+    for number in range(20):
+        assert scene.sequencer.fresh(Item("c", str(number), None))
+        scene.pass_time(0.5)
+    assert len(scene.sequencer._seen) <= 5
+
+
 def test_without_ttl_nothing_is_remembered() -> None:
     scene = Scene(ttl=0)
     assert scene.sequencer.fresh(Item("c", "1")) and scene.sequencer.fresh(Item("c", "1"))
