@@ -26,7 +26,7 @@ from pushpin_tw.edge.sockjs import SockJs
 from pushpin_tw.extensions import IMessageFilter, IPublishSource, IServices, ITargetType
 from pushpin_tw.grip.filters import Filters
 from pushpin_tw.hold.base import HoldRoom
-from pushpin_tw.origin.capped import CappedOrigin
+from pushpin_tw.origin.capped import CappedOrigin, Row
 from pushpin_tw.origin.overhttp import OverHttpOrigin
 from pushpin_tw.proxy.gateway import Gateway, GatewaySettings
 from pushpin_tw.proxy.held import Acceptor
@@ -89,6 +89,8 @@ class Origins:
         self._services = services
         self._origins: dict[Target, Any] = {}
         self._direct: dict[Target, Any] = {}
+        cap = services.config.proxy.max_open_requests
+        self._row = Row(cap) if cap > 0 else None
 
     def origin(self, target: Target) -> Any:
         """The IOrigin of ``target``."""
@@ -99,9 +101,12 @@ class Origins:
 
     def _make(self, target: Target) -> Any:
         origin = self._types[target.kind].origin(target, self._services)
-        cap = self._services.config.tw.max_open_requests
+        cap, stats = self._services.config.tw.max_open_requests, self._services.stats
         if cap > 0:
-            origin = CappedOrigin(origin, cap, self._services.stats)
+            origin = CappedOrigin(origin, Row(cap), stats)
+        if self._row is not None:
+            # Outside: who waits for its target has its place among all.
+            origin = CappedOrigin(origin, self._row, stats)
         return OverHttpOrigin(origin, target, self._services) if target.over_http else origin
 
     def direct(self, target: Target) -> Any:

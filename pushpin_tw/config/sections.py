@@ -106,7 +106,7 @@ class Proxy:
     workers: int = _key(kinds.integer(1), 1)
     """Threads of the original; no effect."""
     max_open_requests: int = _key(kinds.integer(-1), -1)
-    """Requests at the same time; -1: as many as clients."""
+    """Requests under way at all targets; below 1: as many as clients."""
     ipc_file_mode: int = _key(kinds.octal, -1)
     """Permissions of IPC sockets; -1: left to the umask."""
     stats_spec: str = _key(kinds.endpoint, "")

@@ -1,6 +1,7 @@
-"""A limit on how many requests one target is asked at the same time: ``[tw] max_open_requests``.
+"""Limits on how many requests are under way at the same time: ``max_open_requests`` of ``[tw]`` for a target,
+of ``[proxy]`` for all of them.
 
-Put around an origin by the service where the limit is set.  A request beyond it waits in a row, first come
+Put around an origin by the service where a limit is set.  A request beyond it waits in a row, first come
 first served, and costs nothing but its place; how many wait is bounded by the clients who have asked.
 """
 
@@ -19,34 +20,25 @@ MAX_KEPT = 65536
 """Bytes of a waiting request's body after which no more of it is wanted."""
 
 
-@implementer(IOrigin)
-class CappedOrigin:
-    """An ``IOrigin`` that asks another one, a limited number of times at once."""
+class Row:
+    """Requests that are under way and those that wait for it, of one target or of several."""
 
-    def __init__(self, origin: Any, cap: int, stats: Any) -> None:
-        """``cap``: requests, at least 1; ``stats`` is an ``IStatsSink``."""
-        self.stats = stats
-        self._origin = origin
+    def __init__(self, cap: int) -> None:
+        """``cap``: requests under way at the same time, at least 1."""
         self._cap = cap
         self._open = 0
-        self._row: OrderedDict[CappedCall, None] = OrderedDict()
+        self._waiting: OrderedDict[CappedCall, None] = OrderedDict()
         self._serving = False
 
-    def fetch(self, request: OriginRequest, sink: Any) -> CappedCall:
-        """As ``IOrigin``."""
-        call = CappedCall(self, request, sink)
-        self._row[call] = None
+    def add(self, call: CappedCall) -> None:
+        """``call`` begins when its turn comes, which may be now."""
+        self._waiting[call] = None
         self._serve()
-        return call
-
-    def connect(self, handshake: Any, sink: Any) -> Any:
-        """As ``IOrigin``; a WebSocket stays for hours and takes nobody's place."""
-        return self._origin.connect(handshake, sink)
 
     def ended(self, call: CappedCall) -> None:
         """``call`` is over, or wants no turn any more."""
-        if call in self._row:
-            del self._row[call]
+        if call in self._waiting:
+            del self._waiting[call]
         else:
             self._open -= 1
             self._serve()
@@ -57,12 +49,33 @@ class CappedOrigin:
             return
         self._serving = True
         try:
-            while self._row and self._open < self._cap:
-                call, _ = self._row.popitem(last=False)
+            while self._waiting and self._open < self._cap:
+                call, _ = self._waiting.popitem(last=False)
                 self._open += 1
-                call.begin(self._origin)
+                call.begin()
         finally:
             self._serving = False
+
+
+@implementer(IOrigin)
+class CappedOrigin:
+    """An ``IOrigin`` that asks another one, a limited number of times at once."""
+
+    def __init__(self, origin: Any, row: Row, stats: Any) -> None:
+        """``row`` is shared by all origins that the limit is for; ``stats`` is an ``IStatsSink``."""
+        self.origin = origin
+        self.row = row
+        self.stats = stats
+
+    def fetch(self, request: OriginRequest, sink: Any) -> CappedCall:
+        """As ``IOrigin``."""
+        call = CappedCall(self, request, sink)
+        self.row.add(call)
+        return call
+
+    def connect(self, handshake: Any, sink: Any) -> Any:
+        """As ``IOrigin``; a WebSocket stays for hours and takes nobody's place."""
+        return self.origin.connect(handshake, sink)
 
 
 @implementer(IOriginCall, IOriginSink)
@@ -82,10 +95,10 @@ class CappedCall:
         self._paused = False
         self._over = False
 
-    def begin(self, origin: Any) -> None:
+    def begin(self) -> None:
         """Its turn has come."""
         try:
-            call = origin.fetch(self._request, self)
+            call = self._origin.origin.fetch(self._request, self)
         except Exception:
             self._origin.stats.failure("origin")
             self.failed(OriginError("unexpected error"))
@@ -115,7 +128,7 @@ class CappedCall:
         self._kept.clear()
         if unwanted and call is not None:
             call.cancel()
-        self._origin.ended(self)
+        self._origin.row.ended(self)
 
     # ---- IOriginCall ---------------------------------------------------------------------------------------
 

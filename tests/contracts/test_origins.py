@@ -12,7 +12,7 @@ from zope.interface.verify import verifyObject
 import pushpin_tw.plugins
 from pushpin_tw.extensions import IServices, ITargetType
 from pushpin_tw.interfaces import IOriginSink, IStatsSink
-from pushpin_tw.origin.capped import CappedOrigin
+from pushpin_tw.origin.capped import CappedOrigin, Row
 from pushpin_tw.plugins import builtin
 from pushpin_tw.routing.route import Target
 from pushpin_tw.testing.origins import OriginContract, RecordingSink, TargetTypeContract
@@ -81,12 +81,12 @@ class TestHttpOrigin(OriginContract, TargetTypeContract):
 
 class TestCappedOrigin(OriginContract):
     def make_origin(self, services: LentServices) -> Any:
-        return CappedOrigin(builtin.test_target.origin(Target(kind="test"), services), 1, services.stats)
+        return CappedOrigin(builtin.test_target.origin(Target(kind="test"), services), Row(1), services.stats)
 
 
 class TestCappedHttpOrigin(TestHttpOrigin):
     def make_origin(self, services: LentServices) -> Any:
-        return CappedOrigin(super().make_origin(services), 1, services.stats)
+        return CappedOrigin(super().make_origin(services), Row(1), services.stats)
 
 
 class TestTestTarget(OriginContract, TargetTypeContract):

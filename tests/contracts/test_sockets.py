@@ -15,7 +15,7 @@ from websockets.sync.server import ServerConnection, serve
 from zope.interface.verify import verifyObject
 
 from pushpin_tw.errors import OriginError
-from pushpin_tw.origin.capped import CappedOrigin
+from pushpin_tw.origin.capped import CappedOrigin, Row
 from pushpin_tw.plugins import builtin
 from pushpin_tw.routing.route import Target
 from pushpin_tw.sockets import IHandshake, ISocketOwner, ISocketSink
@@ -32,7 +32,7 @@ class TestTestTarget(SocketContract):
 
 class TestCapped(TestTestTarget):
     def make_origin(self, services: LentServices) -> Any:
-        return CappedOrigin(super().make_origin(services), 1, services.stats)
+        return CappedOrigin(super().make_origin(services), Row(1), services.stats)
 
 
 def test_the_fakes_have_the_methods_of_the_real_ones() -> None:

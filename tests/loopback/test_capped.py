@@ -8,7 +8,7 @@ from typing import Any
 import pytest_twisted
 
 from pushpin_tw.errors import OriginError
-from pushpin_tw.origin.capped import MAX_KEPT, CappedOrigin
+from pushpin_tw.origin.capped import MAX_KEPT, CappedOrigin, Row
 from pushpin_tw.testing.origins import RecordingSink
 from pushpin_tw.testing.services import RecordedStats
 from pushpin_tw.wire.message import OriginRequest, Response
@@ -72,7 +72,7 @@ class Scene:
     def __init__(self, cap: int = 1, **backend: bool) -> None:
         self.stats = RecordedStats()
         self.backend = Backend(**backend)
-        self.origin = CappedOrigin(self.backend, cap, self.stats)
+        self.origin = CappedOrigin(self.backend, Row(cap), self.stats)
 
     def ask(self) -> tuple[Any, RecordingSink]:
         sink = RecordingSink()
@@ -210,5 +210,42 @@ async def test_a_slow_backend_never_sees_more_than_it_was_promised() -> None:
             assert (await client.read_response()).status == 200
         assert max(at_once) == 2
         assert {asked.target for asked in origin.requests} == {f"/{n}" for n in range(10)} - {"/7"}
+    finally:
+        await stage.clear()
+
+
+def test_a_row_may_be_shared() -> None:
+    row, stats = Row(1), RecordedStats()
+    backends = [Backend(), Backend()]
+    sinks = [RecordingSink(), RecordingSink()]
+    for backend, sink in zip(backends, sinks, strict=True):
+        CappedOrigin(backend, row, stats).fetch(REQUEST, sink)
+    assert [len(backend.calls) for backend in backends] == [1, 0]
+    backends[0].calls[0].answer()
+    assert sinks[0].ended and len(backends[1].calls) == 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_all_targets_together_are_asked_no_more_than_that() -> None:
+    waiting: list[Asked] = []
+
+    def slow(asked: Asked) -> bytes:
+        waiting.append(asked)
+        return b""
+
+    origin = await ScriptedOrigin.listen()
+    stage = Stage(origin, ServiceProxy.start)
+    try:
+        other = await stage.another_origin(slow)
+        routes = [f"*,path_beg=/other {other.address}", f"* {origin.address}"]
+        await stage.start(slow, routes=routes, proxy={"max_open_requests": 1}, tw={"max_open_requests": 1})
+        clients = [await stage.ask(target) for target in ("/", "/other")]
+        await stage.proxy.settle()
+        assert [asked.target for asked in waiting] == ["/"]
+        waiting[0].write(reply(body=b"first"))
+        await other.request(1)
+        waiting[1].write(reply(body=b"second"))
+        bodies = [(await client.read_response()).body for client in clients]
+        assert bodies == [b"first", b"second"]
     finally:
         await stage.clear()
