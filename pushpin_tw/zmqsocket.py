@@ -110,7 +110,7 @@ class ZmqSocket:
             self._plain.setsockopt(zmq.IPV6, "[" in spec)
             self._plain.bind(spec)
         except zmq.ZMQError as error:
-            raise OSError(error.errno, error.strerror, spec) from None
+            raise _plainly(error, spec) from None
         finally:
             if before is not None:
                 os.umask(before)
@@ -131,7 +131,7 @@ class ZmqSocket:
             self._plain.setsockopt(zmq.IPV6, "[" in spec)
             self._plain.connect(spec)
         except zmq.ZMQError as error:
-            raise OSError(error.errno, error.strerror, spec) from None
+            raise _plainly(error, spec) from None
         finally:
             self._look_again()
 
@@ -230,6 +230,12 @@ def ipc_path(spec: str) -> str:
     """The file of an ``ipc://`` address; empty when it has none."""
     path = spec.removeprefix("ipc://")
     return "" if path == spec or path.startswith(("@", "*")) else path
+
+
+def _plainly(error: zmq.ZMQError, spec: str) -> OSError:
+    """As errors of addresses are elsewhere; pyzmq has the address within the words."""
+    number = error.errno or errno.EIO
+    return OSError(number, zmq.strerror(number), spec)
 
 
 def _check(spec: str) -> None:

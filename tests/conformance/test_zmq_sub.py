@@ -172,8 +172,9 @@ async def test_zmq_131_a_long_poll_lingers(publishers: Publishers) -> None:
 async def test_zmq_132_no_lingering(publishers: Publishers) -> None:
     proxy = await publishers.begin(subscription_linger=0)
     xpub = publishers.xpub()
-    await publishers.leave(await publishers.poll(), "c")
+    poll = await publishers.poll()
     await xpub.told(b"\1c")
+    await publishers.leave(poll)
     await proxy.time_until(lambda: xpub.unread, SLACK)
     await xpub.told(b"\0c")
 
@@ -182,7 +183,7 @@ async def test_zmq_132_no_lingering(publishers: Publishers) -> None:
 async def test_zmq_133_a_stream_ends_the_lingering(publishers: Publishers) -> None:
     proxy = await publishers.begin(subscription_linger=8)
     xpub = publishers.xpub()
-    await publishers.leave(await publishers.poll(), "c")
+    await publishers.leave(await publishers.poll())
     await xpub.told(b"\1c")
     await proxy.advance(1)
     stream, _ = await publishers.listen()
@@ -285,6 +286,7 @@ async def test_zmq_140_an_update_for_the_first(publishers: Publishers) -> None:
     assert len(publishers.origin.requests) == 2
 
 
+@pytest.mark.differs("1.36 has no such key")
 @case
 async def test_zmq_140_no_update(publishers: Publishers) -> None:
     proxy = await publishers.begin(update_on_first_subscription="false")
@@ -335,6 +337,7 @@ async def test_zmq_142_a_chain_of_brokers(publishers: Publishers, tmp_path: Path
     assert not xsub.unread
 
 
+@pytest.mark.differs("it does")
 @case
 async def test_an_empty_name_does_not_subscribe_to_everything(publishers: Publishers) -> None:
     await publishers.begin()
