@@ -17,7 +17,7 @@ from tests.rules.documents import DOCS, ROOT, Row, chapter, rows
 PACKAGE = ROOT / "pushpin_tw"
 CONFIGURATION = "reference/configuration.rst"
 # Keys whose effect is within the configuration itself.
-READ_AT_HOME = {"include", "libdir", "ipc_prefix", "port_offset"}
+READ_AT_HOME = {"include", "libdir", "ipc_prefix", "port_offset", "push_in_sub_spec"}
 SECTIONS = {"global": "global_", "runner": "runner", "proxy": "proxy", "handler": "handler", "tw": "tw"}
 
 
