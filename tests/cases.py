@@ -24,7 +24,7 @@ from typing import Any
 
 import pytest
 
-from tests.conformance.pending import PENDING, PROXY_PENDING, SOCKET_PENDING
+from tests.conformance.pending import PENDING, PROXY_PENDING, SOCKET_PENDING, ZEROMQ_PENDING
 
 TESTS = Path(__file__).parent
 PAGE = TESTS.parent / "docs" / "reference" / "cases.rst"
@@ -70,6 +70,7 @@ DOCUMENTS = (
     Document("GRIP", "GRIP over HTTP, and the control API", "grip[_-]", "grip {:03}", WHOLE, 207, PENDING),
     Document("Proxy", "The proxy: routes, requests, responses", "[cC]", "C{:03}", EVERY, 232, PROXY_PENDING),
     Document("WebSocket", "WebSockets", "ws[_-]", "ws {:03}", WHOLE, 145, SOCKET_PENDING),
+    Document("ZeroMQ", "ZeroMQ", "zmq[_-]", "zmq {:03}", WHOLE, 191, ZEROMQ_PENDING),
 )
 
 

@@ -15,3 +15,11 @@ PROXY_PENDING: dict[int, str] = {}
 
 SOCKET_PENDING: dict[int, str] = {141: ZEROMQ, 143: ZEROMQ}
 """Case number of the WebSocket specification to the reason."""
+
+ZEROMQ_PENDING: dict[int, str] = {
+    **dict.fromkeys(range(10, 116), "needs ZeroMQ backends"),
+    **dict.fromkeys(range(143, 161), "needs ZeroMQ commands"),
+    **dict.fromkeys(range(161, 181), "needs statistics"),
+    **dict.fromkeys(range(181, 192), "needs ZeroMQ backends"),
+}
+"""Case number of the ZeroMQ specification to the reason."""
