@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 import pytest_twisted
 import zmq
+from hypothesis import given
+from hypothesis import strategies as st
 from twisted.internet import reactor
 from zope.interface.verify import verifyObject
 
@@ -24,10 +26,21 @@ from pushpin_tw.publish.zmq import ZmqInput, ZmqPull, ZmqSub, decode_item
 from pushpin_tw.testing.services import LentServices
 from pushpin_tw.zmqsocket import zmq_room
 from tests.support.child import PATIENCE, Command
+from tests.support.rawclient import RawClient
 from tests.support.waiting import turn, until
-from tests.support.zmqscene import packed, streamed
+from tests.support.zmqscene import ENCODINGS, packed, streamed
 
 case = pytest_twisted.ensureDeferred
+TREES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["channel", "formats", "http-stream", "content", "id"]), inner, max_size=4
+        )
+    ),
+    max_leaves=8,
+)
 ANY = "tcp://127.0.0.1:*"
 
 
@@ -150,6 +163,25 @@ async def test_further_addresses_are_not_bound(desk: Desk) -> None:
     assert desk.notes("warn") == [f"zmq sub: 2 addresses, of which only {ANY} is bound"]
 
 
+NOISE = [
+    b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+    b"\xff" * 5000,
+    b"\xff\0\0\0\0\0\0\0\1\x7f\3\1NULL" + bytes(48) + b"\6" + b"\xff" * 8 + bytes(1000),
+    b"",
+]
+
+
+@pytest.mark.parametrize("noise", NOISE, ids=["http", "noise", "huge", "nothing"])
+@case
+async def test_peers_that_speak_something_else(desk: Desk, noise: bytes) -> None:
+    (address,) = desk.start(ZmqPull(), f"push_in_spec={ANY}").addresses
+    client = await RawClient.connect(("127.0.0.1", int(address.rpartition(":")[2])))
+    client.send(noise)
+    desk.send(zmq.PUSH, address, packed(streamed("x")))
+    await desk.came("c")
+    client.drop()
+
+
 @case
 async def test_it_may_be_started_again(desk: Desk, tmp_path: Path) -> None:
     spec = f"ipc://{tmp_path}/in"
@@ -182,6 +214,33 @@ def test_frames_that_cannot_be_read(frame: bytes) -> None:
 def test_frames_without_an_item(frame: bytes) -> None:
     with pytest.raises(PublishError, match="'channel'"):
         decode_item(frame)
+
+
+@given(
+    st.binary(max_size=40)
+    | st.tuples(st.sampled_from(ENCODINGS), TREES).map(lambda one: packed(one[1], one[0]))
+)
+def test_any_frame_is_an_item_or_an_error(frame: bytes) -> None:
+    try:
+        found = decode_item(frame)
+    except (PacketError, PublishError):
+        return
+    assert isinstance(found, Item)
+
+
+@given(st.data())
+def test_a_broken_item_is_an_item_or_an_error(data: st.DataObject) -> None:
+    whole = packed(
+        streamed("content", id="1", size=7, meta={"a": "b"}), data.draw(st.sampled_from(ENCODINGS))
+    )
+    at = data.draw(st.integers(0, len(whole)))
+    cut = data.draw(st.integers(0, 3))
+    frame = whole[:at] + data.draw(st.binary(max_size=3)) + whole[at + cut :]
+    try:
+        found = decode_item(frame, "c")
+    except (PacketError, PublishError):
+        return
+    assert found.channel == "c"
 
 
 # ---- the program -------------------------------------------------------------------------------------------

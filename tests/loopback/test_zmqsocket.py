@@ -179,6 +179,14 @@ async def test_closing_within_a_message(world: World) -> None:
 
 
 @case
+async def test_a_reactor_that_stops_closes_it(world: World) -> None:
+    ours = world.open(zmq.PULL)
+    assert ours.logPrefix() == "ZeroMQ"
+    ours.connectionLost(None)
+    assert world.room.sockets == set()
+
+
+@case
 async def test_a_message_that_is_too_long(world: World) -> None:
     """Its sender is disconnected, connects again, and its next message comes."""
     ours = world.open(zmq.PULL, {zmq.MAXMSGSIZE: 1000})
