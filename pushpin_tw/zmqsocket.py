@@ -5,9 +5,9 @@ first socket is opened and not before: twistd forks in between, and a context do
 knows what is in a frame, and never waits, except for the very end.
 
 The descriptor of a ZeroMQ socket does not tell that a message is there.  It tells once that something may
-have changed, and *every* call on the socket may use that up.  So whoever is woken reads until nothing is
-left, and after each other call there is one more look in the next turn of the reactor.  Without messages
-there are neither looks nor timers.
+have changed, and receiving and sending use that up.  So whoever is woken reads until nothing is left, and
+after sending there is one more look in the next turn of the reactor.  Without messages there are neither
+looks nor timers.
 """
 
 from __future__ import annotations
@@ -114,7 +114,6 @@ class ZmqSocket:
         finally:
             if before is not None:
                 os.umask(before)
-            self._look_again()
         if path:
             self._files[path] = os.stat(path).st_ino
         if before is not None:
@@ -132,18 +131,14 @@ class ZmqSocket:
             self._plain.connect(spec)
         except zmq.ZMQError as error:
             raise _plainly(error, spec) from None
-        finally:
-            self._look_again()
 
     def subscribe(self, topic: bytes) -> None:
         """A SUB socket wants messages that begin with ``topic``; peers are told."""
         self._plain.setsockopt(zmq.SUBSCRIBE, topic)
-        self._look_again()
 
     def unsubscribe(self, topic: bytes) -> None:
         """Takes one ``subscribe`` back."""
         self._plain.setsockopt(zmq.UNSUBSCRIBE, topic)
-        self._look_again()
 
     def send(self, frames: Sequence[bytes]) -> bool:
         """Send a message; False when it was dropped because no peer has room for it or none is there."""

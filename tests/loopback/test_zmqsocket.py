@@ -7,6 +7,7 @@ import os
 import select
 import socket
 import stat
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -135,6 +136,39 @@ async def test_a_conversation_never_stalls(world: World) -> None:
         for peer in peers:
             await until(lambda peer=peer: bool(peer.poll(0)), "the answer")
             assert peer.recv() == b"%d" % number
+
+
+@pytest.mark.parametrize("call", ["send", "subscribe", "unsubscribe", "bind", "connect"])
+@case
+async def test_no_call_hides_a_message(world: World, call: str) -> None:
+    """A message is there, the reactor has not looked yet, and the socket is used for something else."""
+    ours = world.open(zmq.XSUB if call == "send" else zmq.SUB)
+    peer = world.peer(zmq.XPUB, ours.bind(ANY))
+    if call == "send":
+        await until(lambda: ours.send([b"\1a"]) and bool(peer.poll(0)), "the subscription")
+    else:
+        ours.subscribe(b"a")
+        await until(lambda: bool(peer.poll(0)), "the subscription")
+    for _ in range(5):
+        await turn()
+    peer.send(b"a")
+    assert select.select([ours], [], [], 10)[0]
+    time.sleep(0.05)  # libzmq does not look at its commands more often than once in about a millisecond
+    match call:
+        case "send":
+            ours.send([b"\1b"])
+        case "subscribe":
+            ours.subscribe(b"b")
+        case "unsubscribe":
+            ours.unsubscribe(b"a")
+        case "bind":
+            ours.bind(ANY)
+        case "connect":
+            ours.connect("tcp://127.0.0.1:9")
+    if call == "unsubscribe":
+        ours.subscribe(b"a")  # or the message would rightly be dropped
+    await world.receive(1)
+    assert world.got == [[b"a"]]
 
 
 @case

@@ -322,6 +322,19 @@ def test_zmq_133_the_last_stream_ends_the_lingering_where_somebody_watches() -> 
     assert not world.broker.conflicts("c", "0", NEVER)
 
 
+def test_a_stream_that_is_not_the_last_ends_nothing() -> None:
+    world, watcher, stream, poll = World(), Watcher(), Taker(), Taker("http-response")
+    socket = Taker("ws-message")
+    world.broker.watch(watcher)
+    world.listen(poll, stream, socket)
+    world.broker.unsubscribe(poll, "c")
+    world.broker.unsubscribe(socket, "c")
+    assert ("unsubscribed", "response", "c") not in world.stats.told
+    world.broker.unsubscribe(stream, "c")
+    assert world.stats.told[-1] == ("unsubscribed", "response", "c")
+    assert watcher.told == ["+c", "-c"]
+
+
 def test_the_last_stream_leaves_the_lingering_alone_where_nobody_watches() -> None:
     world, stream, poll = World(), Taker(), Taker("http-response")
     world.listen(poll, stream)
