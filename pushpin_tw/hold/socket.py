@@ -329,10 +329,7 @@ class SocketHold:
 
     def _arm(self, keep_alive: KeepAlive) -> None:
         self.last = 0.0
-        self.room.wheel.schedule(self, self._period(keep_alive))
-
-    def _period(self, keep_alive: KeepAlive) -> float:
-        return max(0.0, keep_alive.timeout - self.room.random.randrange(1000) / 1000)
+        self.room.wheel.schedule(self, self.room.period(keep_alive.timeout))
 
     def expired(self) -> None:
         """The wheel's call: a period is over.  Was it an idle one?"""
@@ -341,7 +338,7 @@ class SocketHold:
             return
         if self.last and not keep_alive.interval:
             # What is sent only notes its time, so that delivering does not touch the wheel.
-            left = self.last + self._period(keep_alive) - self.room.wheel.seconds()
+            left = self.last + self.room.period(keep_alive.timeout) - self.room.wheel.seconds()
             if left > 0:
                 self.last = 0.0
                 self.room.wheel.schedule(self, left)

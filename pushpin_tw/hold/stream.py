@@ -52,10 +52,7 @@ class Stream(Hold):
         """A period begins."""
         if self.keep_alive is not None:
             self.last = 0.0
-            self.room.wheel.schedule(self, self._period(self.keep_alive))
-
-    def _period(self, keep_alive: KeepAlive) -> float:
-        return max(0.0, keep_alive.timeout - self.room.random.randrange(1000) / 1000)
+            self.room.wheel.schedule(self, self.room.period(self.keep_alive.timeout))
 
     def on_time(self) -> None:
         """A period is over: was it an idle one?"""
@@ -64,7 +61,7 @@ class Stream(Hold):
             return
         if self.last and not keep_alive.interval:
             # Items only note their time, so that delivering one does not touch the wheel.
-            left = self.last + self._period(keep_alive) - self.room.wheel.seconds()
+            left = self.last + self.room.period(keep_alive.timeout) - self.room.wheel.seconds()
             if left > 0:
                 self.last = 0.0
                 self.room.wheel.schedule(self, left)

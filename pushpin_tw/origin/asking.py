@@ -1,7 +1,7 @@
-"""One request of WebSocket-over-HTTP, with its whole answer (websocket 4.3, 4.7).
+"""A request for a WebSocket or of one over HTTP, with the whole answer (websocket 1.10, 4.3, 4.7).
 
-Made by ``origin.overhttp``, which decides what is asked and what an answer means.  Never retries, and never
-gives out half a body.
+Made by ``origin.overhttp``, ``origin.eventsocket`` and ``origin.upgrade``, which decide what is asked and
+what an answer means.  Never retries, and never gives out half a body.
 """
 
 from __future__ import annotations
@@ -59,14 +59,14 @@ def event_request(
 
 @implementer(IOriginSink)
 class Asking:
-    """A request that is under way."""
+    """A request that is under way, ``call``; its answer is gathered here."""
 
-    __slots__ = ("_asker", "_call", "_parts", "_response", "_size")
+    __slots__ = ("_asker", "_parts", "_response", "_size", "call")
 
     def __init__(self, asker: Asker) -> None:
         self._asker: Asker | None = asker
         """None once there is no answer to wait for."""
-        self._call: Any = None
+        self.call: Any = None
         self._parts: list[bytes] = []
         self._size = 0
         self._response: Response | None = None
@@ -74,7 +74,7 @@ class Asking:
     def begin(self, origin: Any, request: OriginRequest, body: bytes) -> None:
         """Ask ``origin`` (an ``IOrigin``); the answer may come within this call."""
         call = origin.fetch(request, self)
-        self._call = call
+        self.call = call
         if body and self._asker is not None:
             call.write(body)
         if self._asker is not None:
@@ -85,8 +85,8 @@ class Asking:
     def cancel(self) -> None:
         """Nobody waits any more."""
         self._asker = None
-        if self._call is not None:
-            self._call.cancel()
+        if self.call is not None:
+            self.call.cancel()
 
     # ---- IOriginSink ---------------------------------------------------------------------------------------
 

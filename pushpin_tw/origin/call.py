@@ -1,7 +1,7 @@
 """One HTTP/1 request to a backend and its response (RFC 9112; proxy 4.6, 4.7, 8.4).
 
 ``HttpCall`` is made by ``origin.http`` and uses a connection of ``origin.pool`` as long as it lasts;
-``origin.websocket`` makes one that may end in an upgrade.  Never changes a request beyond its framing, never
+``origin.upgrade`` makes one that may end in a WebSocket.  Never changes a request beyond its framing, never
 retries, never follows a redirect.
 """
 

@@ -12,14 +12,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from zope.interface import implementer
-
 from pushpin_tw.errors import HttpError, OriginError, WireError
-from pushpin_tw.interfaces import IOriginSink
+from pushpin_tw.origin.asking import Asking
 from pushpin_tw.origin.call import HttpCall, encode_request
 from pushpin_tw.origin.connect import Dial
 from pushpin_tw.origin.websocket import OriginSocket, SocketRules
-from pushpin_tw.sockets import MAX_REFUSAL
 from pushpin_tw.wire.headers import Header, get_all
 from pushpin_tw.wire.message import OriginRequest, Response
 from pushpin_tw.wire.websocket import accept_key, parse_extensions
@@ -81,7 +78,7 @@ class UpgradeCall(HttpCall):
 
     def __init__(self, sink: Any, head_limit: int, rules: SocketRules, offer: bool) -> None:
         """``sink`` is an ``ISocketSink``, ``head_limit`` in bytes; ``offer``: compression is offered."""
-        refusal = _Refusal(sink)
+        refusal = Asking(self)
         super().__init__(_BLANK, refusal, head_limit, 0, rules.stats)
         refusal.call = self
         self._waits = sink
@@ -107,6 +104,14 @@ class UpgradeCall(HttpCall):
         """A connection is being made, and whatever happens to that is the backend's answer."""
         self._again = None
         super().dialing(dial)
+
+    def answered(self, response: Response, body: bytes) -> None:
+        """As ``Asker``: a refusal."""
+        self._waits.refused(response, body)
+
+    def unanswered(self, error: OriginError) -> None:
+        """As ``Asker``."""
+        self._waits.failed(error)
 
     def connection_lost(self, clean: bool) -> None:
         """The backend has gone, or had gone before the handshake came."""
@@ -138,44 +143,3 @@ class UpgradeCall(HttpCall):
 
 _BLANK = OriginRequest(b"GET", b"/", [])
 """A call needs to know no more of its request than the method, and that there is no body."""
-
-
-@implementer(IOriginSink)
-class _Refusal:
-    """Collects what a backend says instead of agreeing."""
-
-    __slots__ = ("_pieces", "_response", "_sink", "_size", "call")
-
-    def __init__(self, sink: Any) -> None:
-        """``sink`` is an ``ISocketSink``."""
-        self.call: UpgradeCall
-        self._sink = sink
-        self._response: Response | None = None
-        self._pieces: list[bytes] = []
-        self._size = 0
-
-    def responded(self, response: Response) -> None:
-        """As ``IOriginSink``."""
-        self._response = response
-
-    def received(self, data: bytes) -> None:
-        """As ``IOriginSink``."""
-        self._size += len(data)
-        self._pieces.append(data)
-        if self._size > MAX_REFUSAL:
-            self.call.cancel()
-            self.failed(OriginError("the refusal of a WebSocket is too large"))
-
-    def settled(self) -> None:
-        """As ``IOriginSink``."""
-
-    def finished(self) -> None:
-        """As ``IOriginSink``."""
-        self._sink.refused(self._response, b"".join(self._pieces))
-
-    def failed(self, error: OriginError) -> None:
-        """As ``IOriginSink``."""
-        self._sink.failed(error)
-
-    def origin_drained(self) -> None:
-        """As ``IOriginSink``."""
