@@ -12,6 +12,7 @@ from tests.support.origin import ScriptedOrigin
 from tests.support.running import refusing
 from tests.support.stage import Stage, Start
 from tests.support.wsstage import SocketStage
+from tests.support.zhttpscene import Workplace
 from tests.support.zmqscene import Publishers
 
 
@@ -67,3 +68,11 @@ async def publishers(start: Start, tmp_path: Path) -> AsyncIterator[Publishers]:
     publishers = Publishers(await ScriptedOrigin.listen(), start, tmp_path)
     yield publishers
     await publishers.clear()
+
+
+@pytest_twisted.async_yield_fixture
+async def workplace(start: Start, tmp_path: Path) -> AsyncIterator[Workplace]:
+    """A ``scene`` with backends on ZeroMQ."""
+    workplace = Workplace(await ScriptedOrigin.listen(), start, tmp_path)
+    yield workplace
+    await workplace.clear()
