@@ -85,7 +85,10 @@ class IClientSocket(ISocket):
 
 
 class IOriginSocket(ISocket):
-    """The origin's end.  Given by origins."""
+    """The origin's end.  Given by origins.
+
+    ``close`` without a code tells the origin 1000, or what its protocol has for none (websocket 1.8).
+    """
 
     def part():  # type: ignore[no-untyped-def]
         """It is the proxy who ends this: say CLOSE, once; whatever the answer, that was it."""
@@ -127,8 +130,9 @@ class IHandshake(Interface):
         """A new ``OriginRequest`` with the time's signature, its headers rewritten and signed.
 
         For WebSocket targets without the headers of RFC 6455 but ``Sec-WebSocket-Extensions: grip`` (which
-        stands last) and ``Sec-WebSocket-Protocol``; for ``over_http`` targets the method is POST and the key
-        and version of the client are there.  Without ``Content-Length``, ``Content-Type``, ``Accept``,
+        stands last) and ``Sec-WebSocket-Protocol``; for ``zhttp`` targets with the client's ``Upgrade``, key
+        and version (zeromq 2.10); for ``over_http`` targets the method is POST and the key and version of the
+        client are there.  Without ``Content-Length``, ``Content-Type``, ``Accept``,
         ``Connection-Id`` and ``Meta-*`` in the latter case.
 
         :raises OriginError: as ``Rewriter.rewrite``.

@@ -54,6 +54,7 @@ def event_request(
         headers.append((b"Content-Bytes-Replayed", b"%d" % replayed))
     headers.extend(meta)
     request.length = len(body)
+    request.body_on_demand = True
     return request
 
 

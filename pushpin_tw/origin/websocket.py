@@ -70,16 +70,16 @@ class OriginSocket:
             self._framing.frame(kind, data, first, last)
 
     def close(self, code: int | None = None, reason: bytes = b"") -> None:
-        """As ``ISocket``."""
+        """As ``ISocket``.  No code is written as 1000 (websocket 1.8)."""
         if self._connection is None or self._said:
             return
         self._said = True
-        self._framing.close(code, reason)
+        self._framing.close(NORMAL if code is None else code, reason)
         self._rules.wheel.schedule(self, PARTING if self._heard else self._rules.close_timeout)
 
     def part(self) -> None:
         """As ``IOriginSocket``."""
-        self.close(NORMAL)
+        self.close()
 
     def abort(self) -> None:
         """As ``ISocket``.  What was sent still leaves: a client may speak and go in one breath."""

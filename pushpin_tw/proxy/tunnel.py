@@ -254,8 +254,6 @@ class Tunnel:
         """Say CLOSE."""
         if not self.origin_closing:
             self.origin_closing = True
-            if code is None and not self._over_http:
-                code = NORMAL
             self.origin.close(code, reason)
 
     def _part(self) -> None:

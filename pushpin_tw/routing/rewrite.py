@@ -36,6 +36,7 @@ _SOCKET_HOP = frozenset(
     {b"upgrade", b"accept-encoding", b"content-encoding", b"content-type", b"sec-websocket-extensions"}
 )
 _DROPPED_WEBSOCKET = _SOCKET_HOP | {b"sec-websocket-version", b"sec-websocket-key"}
+_DROPPED_ZHTTP = _SOCKET_HOP - {b"upgrade"}
 _DROPPED_OVER_HTTP = _SOCKET_HOP | {b"accept", b"connection-id", b"content-bytes-replayed"}
 
 # Headers of one hop, framing, and Host, which is made from the URI.
@@ -112,6 +113,8 @@ class Rewriter:
         """
         over_http = target.over_http
         dropped = _DROPPED_OVER_HTTP if over_http else _DROPPED_WEBSOCKET
+        if target.kind == "zhttp" and not over_http:
+            dropped = _DROPPED_ZHTTP
         kept: HeaderList = []
         for header in request.headers:
             name = header[0].lower()

@@ -75,6 +75,8 @@ class OriginRequest:
     """The path of the rewritten URI, without query."""
     query: bytes | None = None
     """The query, without ``?``; None when there was none."""
+    body_on_demand: bool = False
+    """Where bodies can be asked for, this one waits until it is: events of a WebSocket (zeromq 2.6)."""
 
 
 @dataclass(slots=True)

@@ -186,7 +186,7 @@ async def test_close_without_a_code(origin_stage: OriginStage) -> None:
     await owner.until(lambda: owner.said_close, "CLOSE")
     assert (owner.code, owner.reason) == (None, b"")
     socket.close()
-    assert await sent(origin_stage, link, 1) == [Frame(8, b"")]
+    assert await sent(origin_stage, link, 1) == [Frame(8, (1000).to_bytes(2, "big"))]
 
 
 @pytest.mark.parametrize("first", ["client", "backend"])

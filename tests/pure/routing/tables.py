@@ -95,7 +95,8 @@ def origin_request(
     last_ids: list[tuple[str, str]] | None = None,
     keys: KeySource = KEYS,
 ) -> OriginRequest:
-    """What the origin is asked when a client sends ``head`` (lines without line ends)."""
+    """What the origin is asked when a client sends ``head`` (lines without line ends), which may be a
+    handshake."""
     section = section or Section()
     lines = head.split("\n")
     request = parse_request("".join(f"{line}\r\n" for line in [*lines, ""]).encode())
@@ -107,6 +108,8 @@ def origin_request(
     route = RouteTable(found).route(uri.host, uri.path, request.websocket, uri.secure)
     assert route is not None
     rewriter = Rewriter(section)
+    if request.websocket:
+        return rewriter.handshake(request, uri, route, route.targets[target], NOW, trusted)
     return rewriter.rewrite(
         request, uri, route, route.targets[target], NOW, request.length or 0, last_ids or [], trusted
     )

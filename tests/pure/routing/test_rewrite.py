@@ -294,6 +294,41 @@ def test_c205_a_websocket_behind_tls() -> None:
     assert (values(request, P), values(request, Q)) == (["wss"], ["wss"])
 
 
+# ---- handshakes --------------------------------------------------------------------------------------------
+
+HANDSHAKE = get(
+    "/ws?a=1",
+    "a.example",
+    "Upgrade: websocket",
+    "Connection: Upgrade",
+    "Sec-WebSocket-Key: k",
+    "Sec-WebSocket-Version: 13",
+    "Sec-WebSocket-Protocol: p",
+    "Sec-WebSocket-Extensions: permessage-deflate",
+    "Accept-Encoding: gzip",
+)
+FIELDS = ["Upgrade", "Sec-WebSocket-Key", "Sec-WebSocket-Version"]
+
+
+@pytest.mark.parametrize(
+    ("line", "method", "fields"),
+    [
+        ("* B", b"GET", []),
+        ("* zhttp/ipc:///w", b"GET", FIELDS),
+        ("* zhttp/ipc:///w,over_http", b"POST", FIELDS[1:]),
+    ],
+)
+@pytest.mark.parametrize("grip", [True, False])
+def test_the_handshake_that_targets_see(line: str, method: bytes, fields: list[str], grip: bool) -> None:
+    request = origin_request(line if grip else line.replace("*", "*,no_grip"), HANDSHAKE)
+    assert (request.method, request.target) == (method, b"/ws?a=1")
+    expected = ["Host", *fields, "Sec-WebSocket-Protocol"]
+    if grip:
+        expected += ["Grip-Sig", "Grip-Feature", "Sec-WebSocket-Extensions"]
+        assert values(request, "sec-websocket-extensions") == ["grip"]
+    assert [name for name in names(request) if grip or not name.startswith("Grip-")] == expected
+
+
 # ---- original headers --------------------------------------------------------------------------------------
 
 ORIGINAL = get("/", "a", "X-A: 1", "X-Secret: s", "eb9bf0f5-X-Secret: t")
