@@ -16,7 +16,8 @@ from zope.interface.verify import verifyObject
 
 from pushpin_tw.extensions import IPublishSource
 from pushpin_tw.grip.item import Item
-from pushpin_tw.publish.http import IDLE_TIMEOUT, LINGER, MAX_SERVED, ControlService, HttpControl
+from pushpin_tw.publish.http import IDLE_TIMEOUT, MAX_SERVED, ControlService, HttpControl
+from pushpin_tw.smallhttp import LINGER
 from pushpin_tw.testing.services import LentServices
 from tests.support.clock import StillClock
 from tests.support.rawclient import RawClient
