@@ -85,6 +85,7 @@ class ZmqSocket:
         self._descriptor = int(plain.getsockopt(zmq.FD))
         self._look: Any = None
         """The call that reads in the next turn."""
+        self._paused = False
         self._files: dict[str, int] = {}
         """Inodes of the files that were bound: libzmq leaves them behind."""
         room.sockets.add(self)
@@ -152,6 +153,19 @@ class ZmqSocket:
             self._look_again()
         return True
 
+    def pause(self) -> None:
+        """Read nothing for now; what comes waits, up to the limits of the socket, then with the peers."""
+        if not self._paused and not self._plain.closed:
+            self._paused = True
+            self._room.reactor.removeReader(self)
+
+    def resume(self) -> None:
+        """Read on, in the next turn of the reactor."""
+        if self._paused and not self._plain.closed:
+            self._paused = False
+            self._room.reactor.addReader(self)
+            self._look_again()
+
     def close(self) -> None:
         """No more messages; harmless when it was closed before."""
         if self._plain.closed:
@@ -190,7 +204,8 @@ class ZmqSocket:
 
     def _looked(self) -> None:
         self._look = None
-        self._read()
+        if not self._paused:
+            self._read()
 
     def _read(self) -> None:
         """Hand out what is there, up to the limits of a turn."""
@@ -206,7 +221,7 @@ class ZmqSocket:
                 self._received(frames)
             except Exception:
                 self._room.stats.failure("a ZeroMQ message")
-            if self._plain.closed:
+            if self._plain.closed or self._paused:
                 return
         self._look_again()
 

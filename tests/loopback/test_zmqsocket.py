@@ -376,3 +376,25 @@ async def test_an_abstract_name_has_no_file(world: World) -> None:
 )
 def test_paths(spec: str, path: str) -> None:
     assert ipc_path(spec) == path
+
+
+@case
+async def test_a_pause(world: World) -> None:
+    """Also one that begins within a turn, with a look on its way."""
+    ours = world.room.open(zmq.PULL, lambda frames: (world.got.append(frames), ours.pause()), {})
+    peer = world.peer(zmq.PUSH, ours.bind(ANY))
+    for number in range(3):
+        peer.send(b"%d" % number)
+    for count in (1, 2, 3):
+        await world.receive(count)
+        for _ in range(3):
+            await turn()
+        assert len(world.got) == count
+        ours.pause()
+        ours.resume()
+        ours.resume()
+    peer.send(b"again")
+    await world.receive(4)
+    ours.close()
+    ours.resume()
+    ours.pause()
