@@ -122,6 +122,19 @@ class OriginBlocked(OriginError):
     """All addresses of an untrusted target are private: refused by policy."""
 
 
+class OriginLengthless(OriginError):
+    """A worker does without bodies of unknown length: 411 for a request."""
+
+
+class OriginSilent(OriginError):
+    """A worker said nothing for too long, or there was none to be asked: 502.
+
+    Who has not heard of the request cannot have begun to answer it, so that there are words for the client.
+    """
+
+    kind = "request timed out"
+
+
 class OriginUnsuitable(OriginError):
     """The target is of a kind that cannot do this; the text is for clients in debug mode."""
 

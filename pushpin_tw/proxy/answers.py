@@ -8,7 +8,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from pushpin_tw.errors import OriginBlocked, OriginUnreachable, OriginUnsuitable
+from pushpin_tw.errors import (
+    OriginBlocked,
+    OriginLengthless,
+    OriginSilent,
+    OriginUnreachable,
+    OriginUnsuitable,
+)
 from pushpin_tw.grip.status import default_reason
 from pushpin_tw.proxy.dressed import ScriptResponder
 from pushpin_tw.wire.headers import Header
@@ -19,6 +25,8 @@ NO_ROUTE = "Route not found"
 ORIGIN_FAILED = "Error while proxying to origin."
 REQUEST_TOO_LARGE = "Request too large to accept GRIP instruct."
 EVENTS_FORBIDDEN = "Client not allowed to send WebSocket events directly."
+LENGTH_REQUIRED = "Must provide Content-Length header."
+UNREACHABLE = "Error: zhttp service for route is unreachable."
 NOT_WEBSOCKET = (
     'Request contained an Upgrade header with value "websocket" but the request was not a valid '
     "WebSocket request."
@@ -56,6 +64,15 @@ def origin_error_text(error: Exception, targets: list[str], debug: bool) -> str:
         return f"Unable to connect to any targets. Tried: {', '.join(targets)}"
     if debug and isinstance(error, OriginBlocked):
         return "Error: Origin host/IP blocked."
+    if debug and isinstance(error, OriginSilent):
+        return UNREACHABLE
     if debug and isinstance(error, OriginUnsuitable):
         return str(error)
     return ORIGIN_FAILED
+
+
+def origin_error(error: Exception, targets: list[str], debug: bool) -> tuple[int, str]:
+    """Status and text for a request without an answer; WebSockets fail with 502 always."""
+    if isinstance(error, OriginLengthless):
+        return 411, LENGTH_REQUIRED
+    return 502, origin_error_text(error, targets, debug)

@@ -331,8 +331,7 @@ class Exchange:
 
     def _fail(self, error: Exception) -> None:
         tried = [target.label for target in self.route.targets[: self._asked]]
-        text = answers.origin_error_text(error, tried, self.debug)
-        self._finish_with(502, text)
+        self._finish_with(*answers.origin_error(error, tried, self.debug))
 
     def _fail_with(self, detail: str) -> None:
         self._finish_with(502, detail if self.debug else answers.ORIGIN_FAILED)

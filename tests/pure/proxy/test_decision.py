@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from pushpin_tw.errors import OriginBlocked, OriginError, OriginTimeout, OriginUnreachable, OriginUnsuitable
+from pushpin_tw.errors import (
+    OriginBlocked,
+    OriginError,
+    OriginLengthless,
+    OriginSilent,
+    OriginTimeout,
+    OriginUnreachable,
+    OriginUnsuitable,
+)
 from pushpin_tw.proxy import answers
 from pushpin_tw.proxy.decision import Decision, decide, relayed_headers
 from pushpin_tw.wire.message import Response
@@ -49,6 +57,7 @@ def test_what_belongs_to_the_hop_is_not_relayed() -> None:
         (OriginUnreachable("refused"), "Unable to connect to any targets. Tried: a:1, test"),
         (OriginBlocked("private"), "Error: Origin host/IP blocked."),
         (OriginUnsuitable("Not here"), "Not here"),
+        (OriginSilent("60 s"), "Error: zhttp service for route is unreachable."),
         (OriginTimeout("silent"), "Error while proxying to origin."),
         (OriginError("closed"), "Error while proxying to origin."),
     ],
@@ -56,3 +65,10 @@ def test_what_belongs_to_the_hop_is_not_relayed() -> None:
 def test_only_in_debug_mode_a_client_learns_what_went_wrong(error: Exception, text: str) -> None:
     assert answers.origin_error_text(error, ["a:1", "test"], debug=True) == text
     assert answers.origin_error_text(error, ["a:1", "test"], debug=False) == "Error while proxying to origin."
+
+
+def test_a_length_that_is_required_is_the_clients_business() -> None:
+    error = OriginLengthless("length-required")
+    assert answers.origin_error(error, ["a"], debug=False) == (411, "Must provide Content-Length header.")
+    assert answers.origin_error_text(error, ["a"], debug=True) == "Error while proxying to origin."
+    assert answers.origin_error(OriginError("x"), ["a"], debug=True)[0] == 502
