@@ -87,10 +87,29 @@ class IServices(Interface):
     config = Attribute("pushpin_tw.config.Config.")
     stats = Attribute("IStatsSink.")
     random = Attribute("random.Random, for jitter.")
+    connections = Attribute("IConnections.")
 
     def shared(name, make):  # type: ignore[no-untyped-def]
         """The one object called ``name`` of this process; ``make()`` builds it at the first call.  When it
         has a method ``stop``, that is called when the process ends its work."""
+
+
+class IConnections(Interface):
+    """The connections of clients, in this process or in others.
+
+    ``done`` is called once, within the call or later; never when somebody who should know is gone.  A
+    connection is called what its statistics and ``Connection-Id`` call it.
+    """
+
+    def find(names, done):  # type: ignore[no-untyped-def]
+        """Which of ``names`` (a list of str) there are: ``done(found)``, a list, in any order."""
+
+    def refresh(name, done):  # type: ignore[no-untyped-def]
+        """Let a WebSocket ask its origin for news, if it is one over HTTP: ``done(True)``, or ``done(False)``
+        when there is no WebSocket of that name."""
+
+    def refresh_channel(channel):  # type: ignore[no-untyped-def]
+        """The same for all WebSockets that are subscribed to ``channel`` (str), as their turn comes."""
 
 
 class IPublishSource(Interface):

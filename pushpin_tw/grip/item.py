@@ -56,13 +56,22 @@ def parse_items(body: bytes) -> list[Item]:
         raise PublishError("Body is not valid JSON.") from None
     if not isinstance(document, dict):
         raise PublishError("Invalid format.")
+    return items_of(document)
+
+
+def items_of(document: Fields, packed: bool = False) -> list[Item]:
+    """The items of a decoded object that has them as ``items``, all of them or none; ``packed`` as in
+    ``parse_item``.
+
+    :raises PublishError: with the words of grip 14.3.
+    """
     if "items" not in document:
         raise PublishError("Invalid format: object does not contain 'items'")
     items = document["items"]
     if not isinstance(items, list):
         raise PublishError("Invalid format: object contains 'items' with wrong type")
     try:
-        return [_parse(value, False) for value in items]
+        return [_parse(value, packed) for value in items]
     except FieldError as error:
         raise PublishError(f"Invalid format: {error}") from None
 

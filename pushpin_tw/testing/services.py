@@ -96,6 +96,8 @@ class LentServices:
         self.wheel = Wheel(self.clock, lambda: self.stats.failure("timer"))
         self.config = config(config_text)
         self.random = random.Random(1)
+        self.connections: Any = None
+        """For tests that need one."""
         self._shared: dict[str, Any] = {}
 
     def shared(self, name: str, make: Callable[[], Any]) -> Any:
