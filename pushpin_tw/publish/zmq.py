@@ -13,6 +13,7 @@ from twisted.application.service import Service
 from twisted.plugin import IPlugin
 from zope.interface import implementer
 
+from pushpin_tw.complaints import Complaints
 from pushpin_tw.config import Config
 from pushpin_tw.errors import ConfigError, PacketError, PublishError
 from pushpin_tw.extensions import IPublishSource
@@ -26,10 +27,6 @@ PULL_WAITING = 101_000
 """Messages of one publisher that may wait for us; then they wait with the publisher."""
 SUB_WAITING = 1000
 """The same on SUB, where the publisher drops what has no room."""
-SILENCE = 60.0
-"""Seconds for which the log is not told of the same kind of mistake again."""
-MAX_WORDS = 200
-"""Characters of what is wrong with an item, some of which may be the publisher's."""
 
 _KEEP_ALIVE: Options = {
     zmq.TCP_KEEPALIVE: 1,
@@ -60,29 +57,6 @@ def decode_item(frame: bytes, channel: str | None = None) -> Item:
     return parse_item(value, packed, channel)
 
 
-class Complaints:
-    """What publishers do wrong: everything is counted, and one line in a while written for each kind."""
-
-    def __init__(self, who: str, services: Any) -> None:
-        self._who = who
-        self._services = services
-        self._quiet: dict[str, tuple[float, int]] = {}
-        """By kind: until when, and how many there were since."""
-
-    def drop(self, kind: str, words: str) -> None:
-        """One more message is dropped."""
-        self._services.stats.count("items-invalid")
-        now = self._services.clock.seconds()
-        until, more = self._quiet.get(kind, (now, 0))
-        if now < until:
-            self._quiet[kind] = until, more + 1
-            return
-        self._quiet[kind] = now + SILENCE, 0
-        text = words.encode("unicode_escape").decode("ascii")[:MAX_WORDS]
-        like = f" ({more} more were like it before)" if more else ""
-        self._services.stats.note("warn", f"{self._who}: message dropped: {text}{like}", "handler")
-
-
 class ZmqInput(Service):
     """A socket that items come from, while it runs."""
 
@@ -101,7 +75,7 @@ class ZmqInput(Service):
         self._config = config.handler
         self._broker = broker
         self._services = services
-        self._complaints = Complaints(f"zmq {name}", services)
+        self._complaints = Complaints(f"zmq {name}", services, "items-invalid")
         self._socket: ZmqSocket | None = None
 
     def startService(self) -> None:

@@ -22,6 +22,7 @@ LEVELS = {
     "interfaces": 0,
     "sockets": 0,
     "wheel": 0,
+    "complaints": 1,
     "wire": 1,
     "framing": 2,
     "grip": 2,
