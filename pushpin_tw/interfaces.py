@@ -232,6 +232,14 @@ class ITailoredHold(Interface):
 class IBroker(Interface):
     """Where items meet holds.  Given by ``broker``, used by ``hold`` and ``publish``."""
 
+    congested = Attribute(
+        "Whether more items wait for delivery than should (bool); accept() takes them all the same, but who "
+        "publishes is to be refused or kept waiting."
+    )
+
+    def relieve(call):  # type: ignore[no-untyped-def]
+        """Call ``call`` once ``congested`` is false, also within this very call."""
+
     def accept(items):  # type: ignore[no-untyped-def]
         """Take published items (``grip.item.Item``) in order; delivery follows soon, not within this call."""
 

@@ -231,7 +231,14 @@ class _Doors(Service):
 def _make_broker(services: Services) -> Broker:
     handler = services.config.handler
     pace = Pace(handler.message_rate, services.config.tw.delivery_slice)
-    fanout = Fanout(pace, services.later, services.stats, handler.message_hwm, handler.message_block_size)
+    fanout = Fanout(
+        pace,
+        services.later,
+        services.stats,
+        handler.message_hwm,
+        handler.message_block_size,
+        services.config.tw.publish_backlog,
+    )
     return Broker(
         fanout,
         services.wheel,

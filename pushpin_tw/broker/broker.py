@@ -6,7 +6,7 @@ later turns of the reactor, through the fan-out.  Never writes to a client itsel
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -50,6 +50,15 @@ class Broker:
         self._on_linger = self._linger_over  # one for all channels
         self._sequencer = Sequencer(wheel, stats, wait, ttl)
         self._newcomers = Newcomers(wheel, self._update) if first_update else None
+
+    @property
+    def congested(self) -> bool:
+        """See ``IBroker``."""
+        return self._fanout.congested
+
+    def relieve(self, call: Callable[[], None]) -> None:
+        """See ``IBroker``."""
+        self._fanout.relieve(call)
 
     def accept(self, items: Iterable[Item]) -> None:
         """Queue items for the holds that wait for them, in order."""

@@ -89,9 +89,11 @@ class Fanout:
         stats: Any,
         hwm: int = -1,
         block: int = -1,
+        backlog: int = 50_000,
     ) -> None:
         """``later(seconds, call)`` schedules a turn; ``hwm`` is the number of deliveries that may wait in a
-        bucket and ``block`` the bytes that count as one where the rate is limited, both unlimited below 1."""
+        bucket and ``block`` the bytes that count as one where the rate is limited, both unlimited below 1;
+        ``backlog`` is the number of items that may wait until publishers have to."""
         self._pace = pace
         self._later = later
         self._stats = stats
@@ -106,6 +108,22 @@ class Fanout:
         """Deliveries of the bucket in front that a turn had no bytes left for."""
         self._run = 0
         self._channel: str | None = None
+        self._backlog = backlog
+        self._relieved: list[Callable[[], None]] = []
+        self.waiting = 0
+        """Items that are queued; one counts once for each group that it is meant for."""
+
+    @property
+    def congested(self) -> bool:
+        """Whether more items wait than should: publishers had better wait as well."""
+        return self.waiting >= self._backlog
+
+    def relieve(self, call: Callable[[], None]) -> None:
+        """Call ``call``, once, as soon as few enough items wait; within this very call when they do now."""
+        if self.congested:
+            self._relieved.append(call)
+        else:
+            call()
 
     def add(self, group: Group, parcel: Parcel) -> int:
         """Queue a parcel for a group; how many holds it is meant for."""
@@ -145,6 +163,7 @@ class Fanout:
             return False
         batch.size += size
         batch.parcels.append(parcel)
+        self.waiting += 1
         return True
 
     def _append(self, group: Group, parcel: Parcel, action: str, bucket: Bucket) -> None:
@@ -159,6 +178,7 @@ class Fanout:
         group.pending = batch
         bucket.waiting += len(batch.targets)
         bucket.batches.append(batch)
+        self.waiting += 1
 
     def _trim(self, batch: Batch, bucket: Bucket) -> None:
         room = max(0, self._hwm - bucket.waiting)
@@ -174,6 +194,8 @@ class Fanout:
             self._serve()
         except Exception:
             self._stats.failure("fan-out")
+        if self._relieved and self.waiting <= self._backlog // 2:
+            self._relieve()
         if not self._buckets:
             self._running = False
             return
@@ -182,6 +204,14 @@ class Fanout:
             delay = 0.0
         self._first = self._first and bool(self._left)
         self._later(delay, self._turn)
+
+    def _relieve(self) -> None:
+        calls, self._relieved = self._relieved, []
+        for call in calls:
+            try:
+                call()
+            except Exception:
+                self._stats.failure("fan-out")
 
     def _serve(self) -> None:
         """One turn: the bucket whose turn it is, then it goes to the end of the row.
@@ -213,6 +243,7 @@ class Fanout:
             if not batch.position and not self._encode(batch):
                 bucket.batches.popleft()
                 bucket.waiting -= len(batch.targets)
+                self.waiting -= len(batch.parcels)
                 continue
             start = batch.position
             if not start:
@@ -221,6 +252,7 @@ class Fanout:
             batch.position = end
             if end == len(batch.targets):
                 bucket.batches.popleft()
+                self.waiting -= len(batch.parcels)
             bucket.waiting -= end - start
             targets = batch.targets[start:end]
             if not group.unchanged(batch.targets):

@@ -199,6 +199,8 @@ class Tw:
     """For a connection to an origin that waits to be used again."""
     delivery_slice: int = _key(kinds.integer(1), 500)
     """Deliveries in one turn of the reactor."""
+    publish_backlog: int = _key(kinds.integer(1), 50_000)
+    """Items that may wait for delivery; then publishers have to wait."""
     max_open_requests: int = _key(kinds.integer(-1), -1)
     """Requests that one target is asked at the same time; below 1: unlimited."""
     websocket_lenient: bool = _key(kinds.flag, False)

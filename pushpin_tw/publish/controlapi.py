@@ -67,6 +67,8 @@ class ControlApi:
             items = parse_items(body)
         except PublishError as error:
             return SmallResponse(400, error.reason)
+        if self._broker.congested:
+            return SmallResponse(503, "Too many items wait for delivery, nothing was published.")
         self._broker.accept(items)
         return _done("Published", content_type)
 

@@ -122,6 +122,10 @@ class ZmqInput(Service):
             self._complaints.drop("item", error.reason or "unknown action")
         else:
             self._broker.accept([item])
+            if self._broker.congested and self._socket is not None:
+                # Further messages wait in ZeroMQ's queues, ours first and then the publishers' own.
+                self._socket.pause()
+                self._broker.relieve(self._socket.resume)
 
 
 class PullInput(ZmqInput):

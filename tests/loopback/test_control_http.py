@@ -35,6 +35,7 @@ class Broker:
         self.items: list[Item] = []
         self.recovered = 0
         self.broken = False
+        self.congested = False
 
     def accept(self, items: list[Item]) -> None:
         if self.broken:
@@ -228,6 +229,18 @@ async def test_publishing(path: str, body: str, headers: list[str], expected: by
 
 def items(*channels: str) -> str:
     return json.dumps({"items": [{"channel": channel, S: {"content": "x"}} for channel in channels]})
+
+
+@case
+async def test_publishers_are_refused_while_too_many_items_wait() -> None:
+    async with desk() as control:
+        control.broker.congested = True
+        answer = await control.post(items("a"))
+        assert answer.startswith(b"HTTP/1.1 503 ")
+        assert answer.endswith(b"nothing was published.\n")
+        control.broker.congested = False
+        assert await control.post(items("b")) == PUBLISHED
+        assert [item.channel for item in control.broker.items] == ["b"]
 
 
 @case

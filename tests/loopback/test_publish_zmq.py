@@ -50,6 +50,15 @@ class Broker:
     def __init__(self) -> None:
         self.items: list[Item] = []
         self.watchers: list[Any] = []
+        self.room = 1_000_000
+        self.relieved: list[Callable[[], None]] = []
+
+    @property
+    def congested(self) -> bool:
+        return len(self.items) >= self.room
+
+    def relieve(self, call: Callable[[], None]) -> None:
+        self.relieved.append(call)
 
     def accept(self, items: list[Item]) -> None:
         self.items += items
@@ -114,6 +123,25 @@ def test_without_an_address_there_is_no_input(source: ZmqPull | ZmqSub) -> None:
     assert verifyObject(IPublishSource, source)
     services = LentServices(reactor)
     assert source.service(services.config, Broker(), services) is None
+
+
+@case
+async def test_messages_wait_in_zeromq_while_too_many_items_wait_here(desk: Desk) -> None:
+    (address,) = desk.start(ZmqPull(), f"push_in_spec={ANY}").addresses
+    desk.broker.room = 2
+    for channel in "abcd":
+        desk.send(zmq.PUSH, address, packed(streamed("x", channel)))
+        await until(lambda: len(desk.broker.items) == 2 or len(desk._peers) == len(desk.broker.items), "it")
+    assert len(desk.broker.relieved) == 1
+    desk.broker.room = 100
+    desk.broker.relieved.pop()()
+    await until(lambda: len(desk.broker.items) == 4, "the others")
+    assert {item.channel for item in desk.broker.items} == set("abcd")
+    desk.broker.room = 5
+    desk.send(zmq.PUSH, address, packed(streamed("x", "e")))
+    await until(lambda: bool(desk.broker.relieved), "the pause")
+    desk.input.stopService()
+    desk.broker.relieved.pop()()  # harmless
 
 
 @pytest.mark.parametrize("spec", [ANY, "tcp://[::1]:*"])

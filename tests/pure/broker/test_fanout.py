@@ -88,12 +88,14 @@ class Hopeless(Broken):
 class World:
     """A broker whose turns are taken by hand, on a clock that the turns move."""
 
-    def __init__(self, rate: int = -1, hwm: int = -1, block: int = -1, slice_: int = 500) -> None:
+    def __init__(
+        self, rate: int = -1, hwm: int = -1, block: int = -1, slice_: int = 500, backlog: int = 50_000
+    ) -> None:
         self.now = 100.0
         self.queue: list[tuple[float, Callable[..., Any]]] = []
         self.stats = Stats()
         self.wheel = Wheel(self, lambda: self.stats.failure("timer"))
-        fanout = Fanout(Pace(rate, slice_), self.callLater, self.stats, hwm, block)
+        fanout = Fanout(Pace(rate, slice_), self.callLater, self.stats, hwm, block, backlog)
         self.broker = Broker(fanout, self.wheel, self.stats, 60)
         self.turns = 0
 
