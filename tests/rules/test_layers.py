@@ -60,6 +60,7 @@ OUTSIDE = {
     "interfaces": {"zope.interface"},
     "sockets": {"zope.interface"},
     "wheel": {"zope.interface"},
+    "complaints": set(),
     "wire": {"zope.interface"},
     "wire.http1": {"zope.interface", "httptools"},
     "wire.gripsig": {"zope.interface", "jwt", "cryptography"},
