@@ -353,6 +353,9 @@ class IStatsSink(Interface):
     def count(name, n=1, route=""):  # type: ignore[no-untyped-def]
         """``n`` more of ``name``."""
 
+    def took(name, seconds, n=1, route=""):  # type: ignore[no-untyped-def]
+        """``name`` took so long, ``n`` times."""
+
     wants_requests = Attribute("Whether request_finished() leaves a trace; if not, callers need not call it.")
     wants_holds = Attribute("The same for held() and linked().")
 

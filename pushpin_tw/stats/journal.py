@@ -103,6 +103,9 @@ class Journal:
     def count(self, name: str, n: int = 1, route: str = "") -> None:
         """Numbers are not written."""
 
+    def took(self, name: str, seconds: float, n: int = 1, route: str = "") -> None:
+        """Nor are these."""
+
     def subscribed(self, mode: str, channel: str) -> None:
         """See ``held``, which knows the request as well."""
 

@@ -39,6 +39,8 @@ class RecordedStats:
     def __init__(self) -> None:
         self.counts: Counter[tuple[str, str]] = Counter()
         """By (name, route)."""
+        self.times: list[tuple[str, float, int, str]] = []
+        """Name, seconds, how often, route."""
         self.requests: list[Any] = []
         self.events: list[tuple[Any, ...]] = []
         """Calls of the other methods, each with its name first."""
@@ -50,6 +52,10 @@ class RecordedStats:
     def count(self, name: str, n: int = 1, route: str = "") -> None:
         """As ``IStatsSink``."""
         self.counts[name, route] += n
+
+    def took(self, name: str, seconds: float, n: int = 1, route: str = "") -> None:
+        """As ``IStatsSink``."""
+        self.times.append((name, seconds, n, route))
 
     def request_finished(self, line: Any) -> None:
         """As ``IStatsSink``."""
