@@ -14,11 +14,11 @@ from twisted.application.service import Service
 from twisted.plugin import IPlugin
 from zope.interface import implementer
 
+from pushpin_tw.complaints import Complaints
 from pushpin_tw.config import Config
 from pushpin_tw.errors import ConfigError, PacketError, PublishError
 from pushpin_tw.extensions import IPublishSource
 from pushpin_tw.grip.item import items_of
-from pushpin_tw.complaints import Complaints
 from pushpin_tw.wire.zrpc import (
     BAD_REQUEST,
     ITEM_NOT_FOUND,
@@ -81,7 +81,7 @@ class CommandSocket(Service):
         self._config = config.handler
         self._broker = broker
         self._services = services
-        self._complaints = Complaints("zmq command", services)
+        self._complaints = Complaints("zmq command", services, "commands-invalid")
         self._socket: ZmqSocket | None = None
         self._unanswered: set[Unanswered] = set()
         self._methods: dict[str, Callable[[Command], Outcome | None]] = {

@@ -56,7 +56,8 @@ class Desk:
         self.elsewhere = Elsewhere()
         self.recovered = 0
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self.peer = self._context.socket(zmq.DEALER)
+        self.peer: zmq.Socket[bytes]
+        self._peers: list[zmq.Socket[bytes]] = []
         self._lent: list[LentServices] = []
 
     def accept(self, items: list[Any]) -> None:
@@ -73,8 +74,14 @@ class Desk:
         assert found is not None
         self.socket = found
         found.startService()
-        self.peer.connect(found.address)
+        self.connect()
         return found
+
+    def connect(self) -> None:
+        """Somebody who has not been here before: what the others have sent may be lost."""
+        self.peer = self._context.socket(zmq.DEALER)
+        self._peers.append(self.peer)
+        self.peer.connect(self.socket.address)
 
     def ask(self, method: str, name: str, **args: Any) -> None:
         self.peer.send_multipart([b"", encode({"method": method, "id": name, "args": args})])
@@ -215,6 +222,7 @@ async def test_its_end(desk: Desk, tmp_path: Path) -> None:
     assert desk.services.wheel.waiting == 0
     desk.elsewhere.asked[0][1](["a"])
     desk.socket.startService()
+    desk.connect()
     desk.ask("recover", "b")
     assert await desk.answer() == done("b")
 
