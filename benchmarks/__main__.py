@@ -1,4 +1,4 @@
-"""The command line: ``python -m benchmarks MEASURE|all [options]``."""
+"""The command line: ``python -m benchmarks MEASURE|all [options]``, and ``headline`` with options of its own."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 
 from benchmarks import measures, sockets
 from benchmarks.events import Events
+from benchmarks.headline.command import main as headline
 from benchmarks.load import FILES_KEPT_FREE, LoadProcesses
 from benchmarks.measures import Bench, Settings
 from benchmarks.origin import OriginProcess
@@ -21,7 +22,10 @@ OTHERS_MAX = 0.1  # share of the machine that others may use before the reader i
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="This program and its peers")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description="This program and its peers; headline --help: a demonstration of its own",
+    )
     parser.add_argument("measure", choices=[*MEASURES, "all"])
     parser.add_argument("--servers", default=",".join(SERVERS), help="comma-separated, of: %(default)s")
     parser.add_argument("--clients", type=int, default=10000, help="held clients (%(default)s)")
@@ -68,6 +72,9 @@ def _say(text: str) -> None:
 
 def main() -> None:
     """Run the chosen measures over all available servers and print the report."""
+    if sys.argv[1:2] == ["headline"]:
+        headline(sys.argv[2:])
+        return
     options = _arguments()
     limit = raise_file_limit()
     settings = Settings(

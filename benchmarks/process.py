@@ -30,6 +30,9 @@ class Memory:
     pss: int
     uss: int
 
+    def __add__(self, other: Memory) -> Memory:
+        return Memory(self.pss + other.pss, self.uss + other.uss)
+
     def __sub__(self, other: Memory) -> Memory:
         return Memory(self.pss - other.pss, self.uss - other.uss)
 
