@@ -1,4 +1,4 @@
-"""The command line: ``python -m benchmarks MEASURE|all [options]``, and ``headline`` with options of its own."""
+"""The command line: ``python -m benchmarks MEASURE|all [options]``, or ``headline`` with its own options."""
 
 from __future__ import annotations
 
