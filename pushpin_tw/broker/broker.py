@@ -84,7 +84,7 @@ class Broker:
     def _deliver(self, channel: Channel, item: Item) -> None:
         receivers = 0
         if channel.groups:
-            parcel = Parcel(item)
+            parcel = Parcel(item, self._wheel.seconds())
             for group in channel.groups.values():
                 receivers += self._fanout.add(group, parcel)
         self._stats.published(item.channel, receivers)
@@ -153,6 +153,14 @@ class Broker:
         """How many holds of each kind wait on ``channel``."""
         record = self._channels.get(channel)
         return {} if record is None else dict(record.holds)
+
+    def subscriptions(self) -> dict[str, int]:
+        """How many there are, one for each hold and channel, by mode; looks at every channel."""
+        found = dict.fromkeys(MODES.values(), 0)
+        for record in self._channels.values():
+            for kind, count in record.holds.items():
+                found[MODES[kind]] += count
+        return found
 
     def recover(self) -> None:
         """Forget all last ids; every hold asks its origin again, as its turn comes."""

@@ -90,10 +90,12 @@ class Fanout:
         hwm: int = -1,
         block: int = -1,
         backlog: int = 50_000,
+        delivered: Callable[[float, int], None] | None = None,
     ) -> None:
         """``later(seconds, call)`` schedules a turn; ``hwm`` is the number of deliveries that may wait in a
         bucket and ``block`` the bytes that count as one where the rate is limited, both unlimited below 1;
-        ``backlog`` is the number of items that may wait until publishers have to."""
+        ``backlog`` is the number of items that may wait until publishers have to; ``delivered(since, n)`` is
+        told of items, taken in at the time ``since``, that ``n`` holds were given at once."""
         self._pace = pace
         self._later = later
         self._stats = stats
@@ -109,9 +111,15 @@ class Fanout:
         self._run = 0
         self._channel: str | None = None
         self._backlog = backlog
+        self._delivered = delivered
         self._relieved: list[Callable[[], None]] = []
         self.waiting = 0
         """Items that are queued; one counts once for each group that it is meant for."""
+
+    @property
+    def deliveries(self) -> int:
+        """How many deliveries wait for their turn."""
+        return sum(bucket.waiting for bucket in self._buckets.values())
 
     @property
     def congested(self) -> bool:
@@ -260,6 +268,9 @@ class Fanout:
                 targets = tuple(hold for hold in targets if hold in group.members)
             budget -= len(targets) * batch.weight
             self._deliver(batch, targets)
+            if self._delivered is not None and targets and batch.action == "send":
+                for parcel in batch.parcels:
+                    self._delivered(parcel.since, len(targets))
         return budget
 
     def _encode(self, batch: Batch) -> bool:

@@ -23,10 +23,12 @@ STREAM = "http-stream"
 class Parcel:
     """An item and its ready bytes."""
 
-    __slots__ = ("_response", "_shared", "_template", "item")
+    __slots__ = ("_response", "_shared", "_template", "item", "since")
 
-    def __init__(self, item: Item) -> None:
+    def __init__(self, item: Item, since: float = 0.0) -> None:
+        """``since``: the time when its way to the holds began."""
         self.item = item
+        self.since = since
         self._shared: dict[tuple[str, Hashable], bytes] = {}
         self._template: Template | None = None
         self._response = b""

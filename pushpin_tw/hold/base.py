@@ -7,6 +7,7 @@ one of these objects: slots, no closure, no Deferred, no timer of its own.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import Counter
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any, ClassVar
@@ -41,6 +42,8 @@ class HoldRoom:
     filters: Filters
     updates: Updates = field(init=False)
     link_times: LinkTimes = field(init=False)
+    holds: Counter[str] = field(default_factory=Counter)
+    """How many there are at the moment, by kind."""
 
     def __post_init__(self) -> None:
         self.updates = Updates(self.wheel, self.stats)
@@ -70,6 +73,7 @@ class Hold(ABC):
         """Whether the client may be told what went wrong."""
         self.due = 0
         self.slot = 0
+        room.holds[self.kind] += 1
 
     def subscribe(self) -> None:
         """Join all channels; when that fails, none, and the hold is over."""
@@ -87,6 +91,7 @@ class Hold(ABC):
         responder, self.responder = self.responder, None
         if responder is None:
             return None
+        self.room.holds[self.kind] -= 1
         self.room.wheel.cancel(self)
         broker = self.room.broker
         for name in self.channels:

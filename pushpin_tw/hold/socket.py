@@ -145,6 +145,7 @@ class SocketHold:
         """Delayed messages whose time came within a message."""
         for name in origin.implicit:
             self._join(name, name, ())
+        room.holds[SOCKET] += 1
 
     # ---- what the origin asks for --------------------------------------------------------------------------
 
@@ -210,6 +211,8 @@ class SocketHold:
 
     def leave(self) -> None:
         """No channel, no timer any more."""
+        if self.socket is not None:
+            self.room.holds[SOCKET] -= 1
         for name in list(self._members):
             self._part(name)
         if self._inbox is not None:

@@ -95,8 +95,18 @@ class World:
         self.queue: list[tuple[float, Callable[..., Any]]] = []
         self.stats = Stats()
         self.wheel = Wheel(self, lambda: self.stats.failure("timer"))
-        fanout = Fanout(Pace(rate, slice_), self.callLater, self.stats, hwm, block, backlog)
-        self.broker = Broker(fanout, self.wheel, self.stats, 60)
+        self.delivered: list[tuple[float, int]] = []
+        """When items were taken in, and how many holds were given them at once."""
+        self.fanout = Fanout(
+            Pace(rate, slice_),
+            self.callLater,
+            self.stats,
+            hwm,
+            block,
+            backlog,
+            lambda since, n: self.delivered.append((since, n)),
+        )
+        self.broker = Broker(self.fanout, self.wheel, self.stats, 60)
         self.turns = 0
 
     def seconds(self) -> float:
