@@ -9,14 +9,17 @@ import grp
 import os
 import pwd
 import resource
+import socket
 from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredList, succeed
 from twisted.internet.protocol import Factory
 from twisted.protocols.tls import TLSMemoryBIOFactory
 
+from pushpin_tw.descriptors import Descriptors, listener_name
 from pushpin_tw.edge.certs import CertificateDirectory, ClientTls
 from pushpin_tw.edge.connection import ClientConnection, TlsClientConnection
+from pushpin_tw.edge.doors import open_tcp, open_unix
 from pushpin_tw.edge.http import HttpStage
 from pushpin_tw.edge.transport import EagerPort, EagerUnixPort
 from pushpin_tw.edge.watch import Watch
@@ -59,6 +62,7 @@ class ClientListeners:
         self._config = config
         self._gateway = gateway
         self._services = services
+        self._given = Descriptors()
         self._limit = config.runner.client_maxconn
         self._room = self._limit
         self._noted = -SHORTAGE_NOTE
@@ -81,14 +85,15 @@ class ClientListeners:
         :raises ConfigError: a Unix socket shall belong to somebody unknown.
         """
         self._room = min(self._limit, _room())
+        self._given = self._services.shared("descriptors", Descriptors)
         try:
             for listen in self._config.runner.http_port:
-                self._open_tcp(listen.host, listen.port)
+                self._open_tcp("http", listen)
             certificates = CertificateDirectory(
                 os.path.join(self._config.directory, CERTIFICATES), self._services.stats
             )
             for listen in self._config.runner.https_ports:
-                self._open_tcp(listen.host, listen.port, ClientTls(certificates, self._services.stats))
+                self._open_tcp("https", listen, ClientTls(certificates, self._services.stats))
             for local in self._config.runner.local_ports:
                 self._open_local(local)
         except Exception:
@@ -108,12 +113,13 @@ class ClientListeners:
             closing.append(self._empty)
         return DeferredList(closing, fireOnOneErrback=True, consumeErrors=True)
 
-    def _open_tcp(self, host: str, port: int, tls: ClientTls | None = None) -> None:
+    def _open_tcp(self, kind: str, listen: Any, tls: ClientTls | None = None) -> None:
         factory = self._factory(secure=tls is not None)
         if tls is not None:
             factory = TLSMemoryBIOFactory(tls, False, factory, self._services.reactor)
-        listening = EagerPort(port, factory, host, self, self._services.reactor)
-        self._open(listening)
+        given = self._given.take(listener_name(kind, listen))
+        listening = EagerPort(factory, listen.host, self, self._services.reactor)
+        self._open(listening, given or open_tcp(listen.host, listen.port))
         bound = listening.getHost()
         if tls is not None:
             tls.port = bound.port
@@ -122,9 +128,10 @@ class ClientListeners:
         self._services.stats.note("info", f"listening on {shown}:{bound.port}", "connmgr")
 
     def _open_local(self, local: Any) -> None:
-        owner = _user_id(local.user), _group_id(local.group)
         factory = self._factory(secure=False)
-        self._open(EagerUnixPort(local.path, factory, self, self._services.reactor, local.mode, owner))
+        given = self._given.take(listener_name("local", local))
+        listening = EagerUnixPort(local.path, factory, self, self._services.reactor, owned=given is None)
+        self._open(listening, given or open_local(local))
         self.addresses.append(local.path)
         self._services.stats.note("info", f'listening on "{local.path}" (pathname)', "connmgr")
 
@@ -133,9 +140,9 @@ class ClientListeners:
         stage = HttpStage(self._gateway, self._services.stats, self.watch, self._sockets, limit, secure)
         return ClientFactory(TlsClientConnection if secure else ClientConnection, stage, self.watch)
 
-    def _open(self, port: EagerPort | EagerUnixPort) -> None:
+    def _open(self, port: EagerPort | EagerUnixPort, skt: socket.socket) -> None:
         port.write_buffer = self._config.tw.write_buffer
-        port.startListening()
+        port.listen(skt)
         self._ports.append(port)
 
     # ---- how many (transport.Admission) --------------------------------------------------------------------
@@ -198,6 +205,15 @@ def _room() -> int:
         return 2**31
     least, most = RESERVED
     return max(1, descriptors - min(most, max(least, descriptors // 10)))
+
+
+def open_local(local: Any) -> socket.socket:
+    """Listen on a Unix socket (a ``config.LocalListen``).
+
+    :raises CannotListenError: it cannot be opened.
+    :raises ConfigError: it shall belong to somebody unknown.
+    """
+    return open_unix(local.path, local.mode, (_user_id(local.user), _group_id(local.group)))
 
 
 def _user_id(name: str) -> int:

@@ -13,17 +13,15 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-import stat
 from collections.abc import Iterable
-from errno import EADDRINUSE, EMFILE, ENFILE, ENOBUFS, ENOMEM
+from errno import EMFILE, ENFILE, ENOBUFS, ENOMEM
 from typing import Any, Protocol
 
 from twisted.internet import address, tcp, unix
 from twisted.internet.abstract import FileDescriptor
-from twisted.internet.error import CannotListenError
 
-BACKLOG = 65535
-"""Connections that may wait to be accepted; the kernel lowers it to ``net.core.somaxconn``."""
+from pushpin_tw.edge.doors import BACKLOG
+
 ACCEPTS = 256
 """Connections taken before the reactor goes round."""
 _EXHAUSTED = (EMFILE, ENFILE, ENOBUFS, ENOMEM)
@@ -124,35 +122,42 @@ class _BulkPort(tcp.Port):
     """Accepts many connections a turn, none beyond what ``admission`` allows: they stay in the backlog."""
 
     admission: Admission
-    reuse_port = False
     write_buffer = FileDescriptor.bufferSize
     """Bytes that may wait for a client before its producer is paused, and the size of a read."""
 
-    def createInternetSocket(self) -> socket.socket:  # noqa: N802
-        """As Twisted's, with the options of the edge; accepted sockets inherit the first two."""
-        skt: socket.socket = super().createInternetSocket()
-        if self.addressFamily != socket.AF_UNIX:
-            skt.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            skt.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        if self.addressFamily == socket.AF_INET6:
-            skt.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        if self.reuse_port:
-            skt.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        return skt
+    def listen(self, skt: socket.socket) -> None:
+        """Take clients from ``skt``, which listens."""
+        assert self.factory is not None
+        self.factory.doStart()
+        self.connected = True
+        self.socket = skt
+        self.fileno = skt.fileno  # type: ignore[method-assign]
+        # Another process may take clients from it as well, and shutdown() would end that too.
+        self._shouldShutdown = False
+        self.startReading()
 
     def doRead(self) -> None:
         """Take what waits, within limits."""
-        for _ in range(ACCEPTS):
+        self._take(ACCEPTS)
+
+    def empty(self) -> None:
+        """Take everybody whom the kernel has let in, before the port closes: it would reset them."""
+        while self._take(ACCEPTS):
+            pass
+
+    def _take(self, limit: int) -> bool:
+        """Take so many; whether there may be more."""
+        for _ in range(limit):
             if not self.admission.open():
-                return
+                return False
             try:
                 skt, client = self.socket.accept()
             except BlockingIOError:
-                return
+                return False
             except OSError as error:
                 if error.errno in _EXHAUSTED:
                     self.admission.exhausted()
-                    return
+                    return False
                 continue  # of this one client, who has gone or may not come: accept(2), "Error handling"
             try:
                 self._welcome(skt, client)
@@ -160,6 +165,7 @@ class _BulkPort(tcp.Port):
                 # Escaping, it would close the port.
                 self.admission.failed()
                 skt.close()
+        return True
 
     def _welcome(self, skt: socket.socket, client: Any) -> None:
         assert self.factory is not None
@@ -176,10 +182,15 @@ class EagerPort(_BulkPort):
 
     transport = EagerServer
 
-    def __init__(self, port: int, factory: Any, interface: str, admission: Admission, reactor: Any) -> None:
-        """``interface`` is an IP literal; IPv6 ports do not take IPv4 clients."""
-        super().__init__(port, factory, BACKLOG, interface, reactor)
+    def __init__(self, factory: Any, interface: str, admission: Admission, reactor: Any) -> None:
+        """``interface`` is an IP literal, as for the socket."""
+        super().__init__(0, factory, BACKLOG, interface, reactor)
         self.admission = admission
+
+    def listen(self, skt: socket.socket) -> None:
+        """As above."""
+        self._realPortNumber = skt.getsockname()[1]
+        super().listen(skt)
 
 
 class EagerUnixPort(_BulkPort, unix.Port):
@@ -188,70 +199,16 @@ class EagerUnixPort(_BulkPort, unix.Port):
     transport = EagerUnixServer
 
     def __init__(
-        self,
-        path: str,
-        factory: Any,
-        admission: Admission,
-        reactor: Any,
-        mode: int | None = None,
-        owner: tuple[int, int] = (-1, -1),
+        self, path: str, factory: Any, admission: Admission, reactor: Any, owned: bool = True
     ) -> None:
-        """``mode``: permissions, None to follow the umask.  ``owner``: user and group id, -1 to leave it."""
+        """``owned``: whether the file goes when this port is closed."""
         unix.Port.__init__(self, os.fsencode(path), factory, BACKLOG, reactor=reactor)
         self.admission = admission
-        self._mode = mode
-        self._owner = owner
-
-    def startListening(self) -> None:
-        """Bind, in place of a stale socket file, and listen.
-
-        :raises CannotListenError: another process listens there, or the path or its owner is impossible.
-        """
-        path = self._bindPath
-        assert self.factory is not None
-        skt = self.createInternetSocket()
-        try:
-            _remove_stale(path)
-            skt.bind(path)
-            # Nobody can connect before listen(), so the permissions are in force from the first client on.
-            if self._mode is not None:
-                os.chmod(path, self._mode)
-            if self._owner != (-1, -1):
-                os.chown(path, *self._owner)
-            skt.listen(BACKLOG)
-        except OSError as error:
-            skt.close()
-            raise CannotListenError(None, path, error) from None
-        self.factory.doStart()
-        self.connected = True
-        self.socket = skt
-        self.fileno = skt.fileno  # type: ignore[method-assign]
-        self.startReading()
+        self._owned = owned
 
     def connectionLost(self, reason: Any) -> None:
         """Remove the socket file, which somebody else may have done before."""
-        with contextlib.suppress(OSError):
-            os.unlink(self._bindPath)
+        if self._owned:
+            with contextlib.suppress(OSError):
+                os.unlink(self._bindPath)
         tcp.Port.connectionLost(self, reason)
-
-
-def _remove_stale(path: bytes) -> None:
-    """Remove a socket file that nobody listens on.
-
-    :raises OSError: somebody does (EADDRINUSE).
-    """
-    try:
-        if not stat.S_ISSOCK(os.stat(path).st_mode):
-            return  # bind() will complain
-    except FileNotFoundError:
-        return
-    with socket.socket(socket.AF_UNIX) as probe:
-        probe.setblocking(False)
-        try:
-            probe.connect(path)
-        except ConnectionRefusedError:
-            os.unlink(path)
-            return
-        except BlockingIOError:
-            pass  # a full backlog: somebody listens
-    raise OSError(EADDRINUSE, os.strerror(EADDRINUSE))

@@ -21,6 +21,8 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import Factory
 from twisted.internet.task import deferLater
 
+from pushpin_tw.descriptors import Descriptors, listener_name
+from pushpin_tw.edge.doors import open_tcp, open_unix
 from pushpin_tw.edge.transport import EagerPort
 from pushpin_tw.errors import ConfigError
 from tests.support.edge import EdgeHouse, Visit, edge, keep
@@ -334,15 +336,40 @@ async def test_several_processes_may_share_a_port() -> None:
         def open(self) -> bool:
             return True
 
-    first = EagerPort(0, Factory(), "127.0.0.1", Door(), reactor)
-    first.reuse_port = True
-    first.startListening()
-    second = EagerPort(first.getHost().port, Factory(), "127.0.0.1", Door(), reactor)
-    second.reuse_port = True
-    second.startListening()
+    first = EagerPort(Factory(), "127.0.0.1", Door(), reactor)
+    first.listen(open_tcp("127.0.0.1", 0, shared=True))
+    second = EagerPort(Factory(), "127.0.0.1", Door(), reactor)
+    second.listen(open_tcp("127.0.0.1", first.getHost().port, shared=True))
     assert first.getHost() == second.getHost()
     await first.stopListening()
     await second.stopListening()
+
+
+@pytest_twisted.ensureDeferred
+async def test_listening_sockets_may_come_from_elsewhere(directory: Path) -> None:
+    path = str(directory / "s")
+    tcp, local = open_tcp("127.0.0.1", 0), open_unix(path)
+    port = tcp.getsockname()[1]
+    house = EdgeHouse(f"[runner]\nhttp_port=127.0.0.1:0\nlocal_ports={path}\n")
+    runner = house.services.config.runner
+    given = Descriptors(
+        [
+            (listener_name("http", runner.http_port[0]), tcp.detach()),
+            (listener_name("local", runner.local_ports[0]), local.detach()),
+            ("nobody's", open_tcp("127.0.0.1", 0).detach()),
+        ]
+    )
+    house.services.shared("descriptors", lambda: given)
+    house.listeners.startService()
+    assert house.listeners.addresses == [("127.0.0.1", port), path]
+    for number in range(2):
+        client = await house.client(number)
+        client.send(GET)
+        await client.expect(OK)
+    await house.listeners.stopService()
+    assert os.path.exists(path)  # whoever has opened it may still need it
+    given.stop()
+    assert given.take("nobody's") is None
 
 
 @pytest_twisted.ensureDeferred

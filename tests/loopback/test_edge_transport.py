@@ -22,6 +22,7 @@ from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from pushpin_tw.edge.doors import open_tcp, open_unix
 from pushpin_tw.edge.transport import EagerPort, EagerServer, EagerUnixPort, EagerUnixServer
 from tests.support.waiting import turn, until
 
@@ -99,9 +100,21 @@ class Pair:
         return written
 
 
+def eager_tcp(factory: Factory) -> EagerPort:
+    port = EagerPort(factory, "127.0.0.1", Open(), reactor)
+    port.startListening = lambda: port.listen(open_tcp("127.0.0.1", 0))
+    return port
+
+
+def eager_unix(factory: Factory, path: str) -> EagerUnixPort:
+    port = EagerUnixPort(path, factory, Open(), reactor)
+    port.startListening = lambda: port.listen(open_unix(path))
+    return port
+
+
 KINDS = {
-    "tcp": lambda factory, path: EagerPort(0, factory, "127.0.0.1", Open(), reactor),
-    "unix": lambda factory, path: EagerUnixPort(path, factory, Open(), reactor),
+    "tcp": lambda factory, path: eager_tcp(factory),
+    "unix": lambda factory, path: eager_unix(factory, path),
     "stock tcp": lambda factory, path: tcp.Port(0, factory, 50, "127.0.0.1", reactor),
     "stock unix": lambda factory, path: unix.Port(path, factory, reactor=reactor),
 }

@@ -31,6 +31,7 @@ LEVELS = {
     "broker": 3,
     "hold": 3,
     "proxy": 4,
+    "descriptors": 5,
     "edge": 5,
     "origin": 5,
     "publish": 5,
@@ -51,7 +52,7 @@ PURE = 3
 # Rooms of level 5 meet the levels 3 and 4 through interfaces only.
 EDGE_SEES = 2
 # ... and they share these, which know none of them.
-SHARED = {"smallhttp", "zmqsocket"}
+SHARED = {"descriptors", "smallhttp", "zmqsocket"}
 
 # What may be imported from outside the standard library, by room; a longer name wins over a shorter one.
 OUTSIDE = {
