@@ -118,6 +118,13 @@ class ISocketOwner(Interface):
         the rules (which it was told by whoever gives the socket)."""
 
 
+class ISocketHold(Interface):
+    """What channels can do with a WebSocket apart from delivering to it (``IHold``, ``ITailoredHold``)."""
+
+    def refresh():  # type: ignore[no-untyped-def]
+        """Ask its origin for news; of no effect when it has ended."""
+
+
 # ---- to the origin -----------------------------------------------------------------------------------------
 
 

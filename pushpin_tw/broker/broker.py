@@ -16,9 +16,11 @@ from pushpin_tw.broker.channels import Channel
 from pushpin_tw.broker.fanout import Fanout
 from pushpin_tw.broker.newcomers import Newcomers
 from pushpin_tw.broker.parcel import RESPONSE, Parcel
+from pushpin_tw.broker.refreshing import Refreshing
 from pushpin_tw.broker.sequencer import DOUBT, Sequencer
 from pushpin_tw.grip.item import Item
 from pushpin_tw.interfaces import IBroker
+from pushpin_tw.sockets import SOCKET
 from pushpin_tw.wheel import Wheel
 
 MODES = {"http-response": "response", "http-stream": "stream", "ws-message": "ws"}
@@ -49,6 +51,7 @@ class Broker:
         self._watchers: list[Any] = []
         self._on_linger = self._linger_over  # one for all channels
         self._sequencer = Sequencer(wheel, stats, wait, ttl)
+        self._refreshing = Refreshing(wheel, stats)
         self._newcomers = Newcomers(wheel, self._update) if first_update else None
 
     @property
@@ -170,6 +173,12 @@ class Broker:
                 channel.sequence.last_id = None
         for channel in channels:
             self._update(channel)
+
+    def refresh(self, channel: str) -> None:
+        """All WebSockets of ``channel`` ask their origins for news, as their turn comes."""
+        record = self._channels.get(channel)
+        groups = () if record is None else record.groups.values()
+        self._refreshing.add([hold for group in groups if group.kind == SOCKET for hold in group.members])
 
     def forget(self, channel: str) -> None:
         """See ``IBroker``."""

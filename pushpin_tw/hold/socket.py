@@ -18,7 +18,7 @@ from pushpin_tw.grip.wscontrol import KeepAlive, SendDelayed
 from pushpin_tw.hold.base import HoldRoom
 from pushpin_tw.hold.inbox import Inbox, Origin, Subscription
 from pushpin_tw.interfaces import TAILORED, IHold, ITailoredHold
-from pushpin_tw.sockets import SOCKET
+from pushpin_tw.sockets import SOCKET, ISocketHold
 
 MAX_FILTERS = 5
 """Filters of one channel; an origin that wants more is refused, and its client with it (websocket 3.2)."""
@@ -55,8 +55,12 @@ class _Membership:
     def update(self) -> None:
         """A socket has no positions: there is nothing to ask for."""
 
+    def refresh(self) -> None:
+        """As ``ISocketHold``."""
+        self.hold.peer.refresh()
 
-@implementer(IHold)
+
+@implementer(IHold, ISocketHold)
 class Membership(_Membership):
     """In a channel without filters."""
 
@@ -70,7 +74,7 @@ class Membership(_Membership):
         self.unfit = hold.unfit
 
 
-@implementer(ITailoredHold)
+@implementer(ISocketHold, ITailoredHold)
 class FilteredMembership(_Membership):
     """In a channel with filters."""
 

@@ -18,6 +18,7 @@ from pushpin_tw.hold.response import ResponseHold
 from pushpin_tw.hold.stream import StreamHold
 from pushpin_tw.origin.call import HttpCall
 from pushpin_tw.origin.http import HttpOrigin
+from pushpin_tw.proxy.connections import Connections
 from pushpin_tw.proxy.exchange import Exchange
 from pushpin_tw.proxy.fetching import Fetch, LinkCall
 from pushpin_tw.proxy.gateway import Gateway
@@ -51,6 +52,7 @@ KEPT = [
     (interfaces.IChannelWatcher, SubInput),
     (interfaces.IStatsSink, Journal),
     (interfaces.IResponderOwner, Carrier),
+    (extensions.IConnections, Connections),
     (sockets.IClientSocket, Session),
     (sockets.IClientSocket, FramedSocket),
     (sockets.ISocketOwner, FramedSocket),

@@ -8,6 +8,7 @@ from typing import Any
 from pushpin_tw.broker.broker import Broker
 from pushpin_tw.broker.fanout import Fanout
 from pushpin_tw.broker.limiter import Pace
+from pushpin_tw.broker.refreshing import BATCH
 from pushpin_tw.grip.instruct import Instruct
 from pushpin_tw.grip.item import Item, parse_item
 from pushpin_tw.grip.template import Templates
@@ -341,3 +342,46 @@ def test_the_last_stream_leaves_the_lingering_alone_where_nobody_watches() -> No
     world.broker.unsubscribe(poll, "c")
     world.broker.unsubscribe(stream, "c")
     assert world.broker.channels() == ["c"]
+
+
+# ---- WebSockets that are to ask their origins (zeromq 4.6) -------------------------------------------------
+
+
+class Socket(Taker):
+    def __init__(self, form: Any = "frames") -> None:
+        super().__init__("ws-message", form)
+        self.refreshed = 0
+
+    def refresh(self) -> None:
+        self.refreshed += 1
+
+
+class BrokenSocket(Socket):
+    def refresh(self) -> None:
+        raise RuntimeError("cannot")
+
+
+def test_sockets_of_a_channel_refresh() -> None:
+    world = World()
+    plain, filtered, elsewhere, broken = Socket(), Socket(TAILORED), Socket(), BrokenSocket()
+    world.listen(Taker(), broken, plain, filtered)
+    world.listen(elsewhere, channel="d")
+    world.broker.refresh("c")
+    world.broker.refresh("nobody")
+    assert (plain.refreshed, filtered.refreshed, elsewhere.refreshed) == (1, 1, 0)
+    assert broken.aborted
+    assert world.stats.failures == ["refresh of a hold"]
+    assert not world.wheel.waiting
+
+
+def test_many_sockets_refresh_in_their_turn() -> None:
+    world = World()
+    sockets = [Socket() for _ in range(2 * BATCH + 1)]
+    world.listen(*sockets)
+    for _ in range(3):
+        world.broker.refresh("c")
+        assert sum(socket.refreshed for socket in sockets) == BATCH
+    for _ in range(4):
+        world.clock.advance(0.2)
+    assert [socket.refreshed for socket in sockets] == [2] * BATCH + [1] * (BATCH + 1)
+    assert not world.wheel.waiting

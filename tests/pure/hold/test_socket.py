@@ -21,7 +21,7 @@ from pushpin_tw.hold.base import HoldRoom
 from pushpin_tw.hold.inbox import Origin
 from pushpin_tw.hold.socket import FilteredMembership, Membership, SocketHold
 from pushpin_tw.interfaces import IHold, ITailoredHold
-from pushpin_tw.sockets import SOCKET
+from pushpin_tw.sockets import SOCKET, ISocketHold
 from pushpin_tw.testing.services import RecordedStats
 from pushpin_tw.wheel import Wheel
 from tests.pure.clock import Clock
@@ -94,6 +94,16 @@ def test_both_kinds_are_holds() -> None:
     assert verifyObject(IHold, Membership(world.hold))
     assert world.hold._inbox is not None
     assert verifyObject(ITailoredHold, FilteredMembership(world.hold, world.hold._inbox))
+
+
+def test_both_kinds_let_the_origin_be_asked() -> None:
+    world = World()
+    world.hold.subscribe("c", ())
+    world.hold.subscribe("filtered", ("skip-self",))
+    for count, channel in enumerate(("px-c", "px-filtered"), 1):
+        world.broker.refresh(channel)
+        assert world.peer.told == ["refresh"] * count
+    assert verifyObject(ISocketHold, Membership(world.hold))
 
 
 def test_skip_self() -> None:
