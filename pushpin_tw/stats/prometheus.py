@@ -80,16 +80,16 @@ class Endpoint(Service):
         """:raises CannotListenError: the address is taken or not ours."""
         super().startService()
         listen, reactor = self._listen, self._services.reactor
+        port: Any
         if isinstance(listen, LocalListen):
-            self._port = LocalPort(listen.path, self._server, reactor, self._mode)
-            self.address = listen.path
+            port = LocalPort(listen.path, self._server, reactor, self._mode)
         else:
-            self._port = tcp.Port(listen.port, self._server, BACKLOG, listen.host, reactor)
-        self._server.accept_on(self._port)
-        self._port.startListening()
-        if self.address is None:
-            bound = self._port.getHost()
-            self.address = (bound.host, bound.port)
+            port = tcp.Port(listen.port, self._server, BACKLOG, listen.host, reactor)
+        self._server.accept_on(port)
+        port.startListening()
+        self._port = port
+        bound = port.getHost()
+        self.address = listen.path if isinstance(listen, LocalListen) else (bound.host, bound.port)
         self._services.stats.note("info", f"metrics: {self._listen}", "handler")
 
     def stopService(self) -> Deferred[Any] | None:
