@@ -19,6 +19,7 @@ PACKAGE = Path(__file__).parents[2] / "pushpin_tw"
 LEVELS = {
     "errors": 0,
     "extensions": 0,
+    "figures": 0,
     "interfaces": 0,
     "sockets": 0,
     "wheel": 0,
@@ -58,6 +59,7 @@ SHARED = {"descriptors", "smallhttp", "zmqsocket"}
 OUTSIDE = {
     "errors": set(),
     "extensions": {"zope.interface"},
+    "figures": {"zope.interface"},
     "interfaces": {"zope.interface"},
     "sockets": {"zope.interface"},
     "wheel": {"zope.interface"},
