@@ -33,7 +33,7 @@ MAX_MESSAGE = 64 * 1024 * 1024
 """Bytes of a frame; a peer that sends a longer one is disconnected."""
 
 Frames = list[bytes]
-Options = Mapping[int, int]
+Options = Mapping[int, int | bytes]
 """Options of libzmq and their values, such as ``{zmq.RCVHWM: 1000}``."""
 
 
@@ -86,6 +86,8 @@ class ZmqSocket:
         self._look: Any = None
         """The call that reads in the next turn."""
         self._paused = False
+        self.on_room: Callable[[], None] | None = None
+        """Called, once, when a peer has room for a message.  Set it when ``send`` has returned False."""
         self._files: dict[str, int] = {}
         """Inodes of the files that were bound: libzmq leaves them behind."""
         room.sockets.add(self)
@@ -227,13 +229,25 @@ class ZmqSocket:
 
     def _next(self) -> Frames | None:
         """The next message, None when there is none at the moment."""
-        if not int(self._plain.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
+        events = int(self._plain.getsockopt(zmq.EVENTS))
+        if self.on_room is not None and events & zmq.POLLOUT:
+            self._tell_of_room(self.on_room)
+            if self._plain.closed:
+                return None
+        if not events & zmq.POLLIN:
             return None
         try:
             return self._plain.recv_multipart(zmq.NOBLOCK)
         except zmq.Again:  # it is none for us; whether another is there, the next look tells
             self._look_again()
             return None
+
+    def _tell_of_room(self, tell: Callable[[], None]) -> None:
+        self.on_room = None
+        try:
+            tell()
+        except Exception:
+            self._room.stats.failure("a ZeroMQ socket")
 
 
 def ipc_path(spec: str) -> str:

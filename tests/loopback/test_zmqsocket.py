@@ -398,3 +398,47 @@ async def test_a_pause(world: World) -> None:
     ours.close()
     ours.resume()
     ours.pause()
+
+
+@case
+async def test_room_for_a_message(world: World) -> None:
+    """It is told of when a peer comes, and when a peer has taken what was there; once for each time."""
+    ours = world.open(zmq.DEALER, {zmq.SNDHWM: 10})
+    address = ours.bind(ANY)
+    told: list[None] = []
+    ours.on_room = lambda: told.append(None)
+    assert not ours.send([b"x"])
+    await turn()
+    assert told == []
+    peer = world.peer(zmq.DEALER, address, rcvhwm=10)
+    await until(lambda: bool(told), "room for a message")
+    for size in (0, 100_000):
+        sent = 0
+        while ours.send([b"x" * size]):
+            sent += 1
+        ours.on_room = lambda: told.append(None)
+        before = len(told)
+        for _ in range(sent):
+            await until(lambda: bool(peer.poll(0)), "a message")
+            assert len(peer.recv()) == size
+        await until(lambda before=before: len(told) > before, "room for a message")
+    for _ in range(3):
+        assert ours.send([b"x"])
+        await turn()
+    assert len(told) == 3
+
+
+@case
+async def test_a_bug_of_whoever_has_waited_for_room(world: World) -> None:
+    ours = world.open(zmq.DEALER)
+
+    def tell() -> None:
+        ours.close()
+        raise RuntimeError("a bug")
+
+    ours.on_room = tell
+    world.peer(zmq.DEALER, ours.bind(ANY))
+    await until(lambda: not world.room.sockets, "room for a message")
+    (failure,) = world.services.stats.failures
+    assert "a bug" in failure
+    world.services.stats.failures.clear()
