@@ -15,13 +15,7 @@ from pushpin_tw.errors import HttpError, InstructError, OriginError, OriginTimeo
 from pushpin_tw.grip.terms import MAX_BODY
 from pushpin_tw.interfaces import NEVER, IBodySink, IOriginSink, IResponderOwner
 from pushpin_tw.proxy import answers
-from pushpin_tw.proxy.decision import (
-    MAX_REQUEST_BODY,
-    PREFETCH,
-    Decision,
-    decide,
-    relayed_headers,
-)
+from pushpin_tw.proxy.decision import MAX_REQUEST_BODY, PREFETCH, Decision, decide, relayed_headers
 from pushpin_tw.proxy.held import Acceptance, Retry
 from pushpin_tw.proxy.sharing import Crowd
 from pushpin_tw.proxy.within import NOT_YET, guarded
@@ -52,6 +46,7 @@ class Exchange:
         "rerun",
         "responder",
         "route",
+        "since",
         "target",
         "trusted",
         "uri",
@@ -66,6 +61,8 @@ class Exchange:
         self.route = route
         self.responder = responder
         self.target: Target | None = None
+        self.since = 0.0
+        """When the target was asked."""
         self.rerun: Retry | None = None
         self.trusted = False
         """Whether the client is a GRIP proxy itself."""
@@ -211,6 +208,7 @@ class Exchange:
     def responded(self, response: Response) -> None:
         """The head: relay or gather?"""
         self._response = response
+        self.gateway.answered(self)
         self._abandon_body()
         decision = decide(
             response,
@@ -312,6 +310,7 @@ class Exchange:
     def failed(self, error: Exception) -> None:
         """No (more) answer: the next target, or an error."""
         self._call = None
+        self.gateway.unanswered(self)
         # After so long a silence there is nothing to say to the client either: its own limit, the same, is
         # over (proxy 8.6).
         if self.responder.started or isinstance(error, OriginTimeout):
@@ -334,6 +333,7 @@ class Exchange:
         self._finish_with(*answers.origin_error(error, tried, self.debug))
 
     def _fail_with(self, detail: str) -> None:
+        self.gateway.unanswered(self)
         self._finish_with(502, detail if self.debug else answers.ORIGIN_FAILED)
 
     def _refuse_instruct(self, error: InstructError) -> None:

@@ -193,7 +193,8 @@ class Gateway:
             content_type = get(request.headers, b"content-type") or b""
             if content_type.partition(b";")[0].strip() == _EVENTS:
                 raise HttpError(answers.EVENTS_FORBIDDEN, 403)
-        now = int(self._clock.seconds())
+        exchange.since = self._clock.seconds()
+        now = int(exchange.since)
         return self._rewriter.rewrite(
             request, exchange.uri, exchange.route, target, now, length, exchange.last_ids, exchange.trusted
         )
@@ -203,10 +204,22 @@ class Gateway:
 
         :raises OriginError: as ``rewrite``.
         """
-        now = int(self._clock.seconds())
+        opening.since = self._clock.seconds()
+        now = int(opening.since)
         return self._rewriter.handshake(
             opening.request, opening.uri, opening.route, target, now, opening.trusted
         )
+
+    def answered(self, exchange: Exchange | Opening) -> None:
+        """The head of an answer has come from the target that was asked last."""
+        route = exchange.route
+        took = self._clock.seconds() - exchange.since
+        self.stats.took("origin", took, 1, route.id if route.explicit_id else "")
+
+    def unanswered(self, exchange: Exchange | Opening) -> None:
+        """There is no answer, or none that is of use."""
+        route = exchange.route
+        self.stats.count("origin-errors", 1, route.id if route.explicit_id else "")
 
     def log(self, exchange: Exchange | Opening, outcome: str, status: int, size: int) -> None:
         """One line for a finished or held request (proxy 8.11), if its route or else the service wants it."""

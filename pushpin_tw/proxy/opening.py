@@ -64,6 +64,7 @@ class Opening:
         "request",
         "responder",
         "route",
+        "since",
         "target",
         "trusted",
         "uri",
@@ -82,6 +83,8 @@ class Opening:
         self.responder = responder
         self.connection_id = connection_id
         self.target: Target | None = None
+        self.since = 0.0
+        """When the target was asked."""
         self.trusted = False
         """Whether the client is a GRIP proxy itself."""
         self._asked = 0
@@ -112,6 +115,7 @@ class Opening:
 
     def opened(self, response: Response, socket: Any) -> None:
         """The client has its WebSocket."""
+        self.gateway.answered(self)
         responder = self.responder
         if responder is None:
             socket.abort()
@@ -158,6 +162,7 @@ class Opening:
     def refused(self, response: Response, body: bytes) -> None:
         """The origin says something else: so does the proxy, whatever it is (websocket 1.10)."""
         self._call = None
+        self.gateway.answered(self)
         responder = self.responder
         responder.persistent = False
         headers = [pair for pair in response.headers if pair[0].lower() not in _REFUSAL]
@@ -169,6 +174,7 @@ class Opening:
     def failed(self, error: OriginError) -> None:
         """No answer: the next target, or an error."""
         self._call = None
+        self.gateway.unanswered(self)
         if isinstance(error, OriginUnreachable) and self._asked < len(self.route.targets):
             self._ask()
             return
