@@ -66,6 +66,8 @@ class RoutesWatch(Service):
 
         With ``lines``, those of ``--route``, no file is read and nothing is watched.
         """
+        self.trouble = "routes were not read yet"
+        """What is wrong with the routes; empty when nothing is."""
         self._types = target_types
         self._use = use
         self._reactor = services.reactor
@@ -123,6 +125,7 @@ class RoutesWatch(Service):
                 text = file.read().decode("utf-8", "surrogateescape")
         except OSError as error:
             self._note("warn", f"unable to open routes file: {self._name}")
+            self.trouble = "routes file cannot be read"
             if error.errno in _EXHAUSTED:
                 self._changed()  # it may have, and nobody would say so again
             return
@@ -139,6 +142,7 @@ class RoutesWatch(Service):
         for warning in warnings:
             self._note("warn", warning)
         self._use(routes)
+        self.trouble = "" if routes else "there are no routes"
         return len(routes)
 
     def _watch(self) -> _Watcher:

@@ -123,9 +123,11 @@ async def test_c041_c042_deleted_and_made_anew(make_desk: Callable[[Any], Desk],
     await desk.reloaded()
     assert desk.log[-1] == "warn: unable to open routes file: routes"
     assert len(desk.tables) == 1
+    assert desk.watch.trouble == "routes file cannot be read"
     desk.path.write_text("b test\n")
     await desk.reloaded()
     assert desk.hosts == ["b"]
+    assert desk.watch.trouble == ""
 
 
 @pytest.mark.parametrize("events", [NOTIFIED, POLLED])
@@ -138,6 +140,7 @@ async def test_c043_emptied(make_desk: Callable[[Any], Desk], events: Any) -> No
     await desk.reloaded()
     assert desk.hosts == []
     assert desk.log[-1] == LOADED.format(0)
+    assert desk.watch.trouble == "there are no routes"
 
 
 @pytest.mark.parametrize("events", [NOTIFIED, POLLED])
