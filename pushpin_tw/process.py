@@ -19,19 +19,13 @@ from twisted.python.usage import UsageError
 
 from pushpin_tw.config import Config, check_config
 from pushpin_tw.config.loglevel import ERROR, INFO, SERVICES, WARN
+from pushpin_tw.config.reading import SEARCHED
 from pushpin_tw.errors import ConfigError
 from pushpin_tw.options import Settings
 from pushpin_tw.service import make_service
 from pushpin_tw.stats.journal import Journal, LoggerVoice
 from pushpin_tw.stats.logfile import JsonVoice, Logs, Output, TextVoice, Voice
 
-SEARCHED = (
-    "config/pushpin.conf",
-    "pushpin.conf",
-    "examples/config/pushpin.conf",
-    "/etc/pushpin/pushpin.conf",
-)
-"""Where a configuration is looked for, in this order, from the working directory."""
 NO_LISTENERS = "no server ports configured"
 STOP_LIMIT = 0.8
 """Seconds that stopping may take before the process leaves all the same."""

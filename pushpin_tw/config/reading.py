@@ -20,6 +20,13 @@ from pushpin_tw.config.loglevel import LogLevels
 from pushpin_tw.config.sections import IGNORED, Global, Handler, Proxy, Runner, Tw
 from pushpin_tw.errors import ConfigError
 
+SEARCHED = (
+    "config/pushpin.conf",
+    "pushpin.conf",
+    "examples/config/pushpin.conf",
+    "/etc/pushpin/pushpin.conf",
+)
+"""Where programs look for a configuration, in this order, from the working directory."""
 RUNDIR_MOVED = "rundir in [runner] section is deprecated. put in [global]"
 _SECTIONS: dict[str, type[Any]] = {
     "global": Global,

@@ -30,7 +30,7 @@ from pushpin_tw.wire.zrpc import (
     read_command,
     write_outcome,
 )
-from pushpin_tw.zmqsocket import Frames, ZmqSocket, zmq_room
+from pushpin_tw.zmqsocket import Frames, Options, ZmqSocket, zmq_room
 
 MAX_UNANSWERED = 100
 """Commands that wait for their answer; no more are read until one has it."""
@@ -95,7 +95,7 @@ class CommandSocket(Service):
     def startService(self) -> None:
         """:raises ConfigError: the address cannot be used."""
         super().startService()
-        options = {zmq.RCVHWM: MAX_UNANSWERED, zmq.LINGER: LINGER}
+        options: Options = {zmq.RCVHWM: MAX_UNANSWERED, zmq.LINGER: LINGER}
         self._socket = zmq_room(self._services).open(zmq.ROUTER, self._received, options)
         try:
             self.address = self._socket.bind(self._config.command_spec, self._config.ipc_file_mode)

@@ -44,6 +44,13 @@ class _Packed:
 IN_JSON = _Json()
 PACKED = _Packed()
 
+_BINARY = {
+    "http-response": ("body-bin", "body"),
+    "http-stream": ("content-bin", "content"),
+    "ws-message": ("content-bin", "content-bin"),
+}
+"""Where JSON has base64, and what tnetstrings call the same bytes."""
+
 
 def add_item_options(parser: argparse.ArgumentParser) -> None:
     """What may be said about an item, apart from its channel and content."""
@@ -78,6 +85,49 @@ def item_from(options: argparse.Namespace, form: _Json | _Packed) -> dict[str, A
     if options.no_seq:
         item["no-seq"] = True
     return item
+
+
+def items_from_json(text: bytes) -> list[Any]:
+    """The items of a JSON document, as tnetstrings have them: one item, a list, or ``{"items": [...]}``.
+
+    They are not checked any further: that is what publishing does.
+
+    :raises PublishError: it is no JSON, or what should be base64 is not.
+    :raises RecursionError: it is nested too deeply.
+    """
+    try:
+        document = json.loads(text, parse_constant=_not_json)
+    except ValueError as error:
+        raise PublishError(f"no JSON: {error}") from None
+    if isinstance(document, dict) and "items" in document:
+        document = document["items"]
+    return [_unpack(item) for item in (document if isinstance(document, list) else [document])]
+
+
+def _unpack(item: Any) -> Any:
+    """An item of JSON with bytes in place of base64."""
+    if not isinstance(item, dict):
+        return item
+    if isinstance(item.get("formats"), dict):
+        return item | {"formats": _unpack_formats(item["formats"])}
+    return _unpack_formats(item)
+
+
+def _unpack_formats(formats: dict[str, Any]) -> dict[str, Any]:
+    found = dict(formats)
+    for name, (encoded, plain) in _BINARY.items():
+        one = found.get(name)
+        if isinstance(one, dict) and isinstance(one.get(encoded), str):
+            rest = {key: value for key, value in one.items() if key not in (encoded, plain)}
+            found[name] = rest | {plain: _decoded(one[encoded], f"'{name}' contains '{encoded}'")}
+    return found
+
+
+def _decoded(text: str, what: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except ValueError:
+        raise PublishError(f"{what} that is no base64") from None
 
 
 def _formats(
