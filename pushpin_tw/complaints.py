@@ -32,6 +32,10 @@ class Complaints:
     def drop(self, kind: str, words: str) -> None:
         """One more message is dropped.  There are few kinds; ``words`` say more of this one."""
         self._services.stats.count(self._counter)
+        self.warn(kind, f"message dropped: {words}")
+
+    def warn(self, kind: str, words: str) -> None:
+        """A peer does what it should not, and nothing follows from that."""
         now = self._services.clock.seconds()
         until, more = self._quiet.get(kind, (now, 0))
         if now < until:
@@ -40,4 +44,4 @@ class Complaints:
         self._quiet[kind] = now + SILENCE, 0
         text = words.encode("unicode_escape").decode("ascii")[:MAX_WORDS]
         like = f" ({more} more were like it before)" if more else ""
-        self._services.stats.note("warn", f"{self._who}: message dropped: {text}{like}", self._service)
+        self._services.stats.note("warn", f"{self._who}: {text}{like}", self._service)

@@ -49,6 +49,15 @@ class ITargetType(Interface):
         """
 
 
+class IStandingTargetType(ITargetType):
+    """A kind of target that has something to do before the first request comes, such as to listen."""
+
+    def keep(targets, services):  # type: ignore[no-untyped-def]
+        """The table of routes has changed: ``targets`` are those that it names, of every kind, in the order
+        of its lines.  Called with the first table and with each new one; what no target needs any more
+        can be given up as soon as no request uses it."""
+
+
 class IMessageFilter(Interface):
     """A filter that origins attach to a channel by its name.  *Plugin*, as ``ITargetType``.
 

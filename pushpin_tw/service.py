@@ -23,7 +23,13 @@ from pushpin_tw.broker.limiter import Pace
 from pushpin_tw.config import Config
 from pushpin_tw.edge.listener import ClientListeners
 from pushpin_tw.edge.sockjs import SockJs
-from pushpin_tw.extensions import IMessageFilter, IPublishSource, IServices, ITargetType
+from pushpin_tw.extensions import (
+    IMessageFilter,
+    IPublishSource,
+    IServices,
+    IStandingTargetType,
+    ITargetType,
+)
 from pushpin_tw.grip.filters import Filters
 from pushpin_tw.hold.base import HoldRoom
 from pushpin_tw.origin.capped import CappedOrigin, Row
@@ -121,9 +127,16 @@ class Origins:
         return origin
 
     def keep(self, routes: Iterable[Route]) -> None:
-        """Forget the targets that no route names any more; requests under way keep theirs."""
-        named = {target for route in routes for target in route.targets}
+        """Forget the targets that no route names any more; requests under way keep theirs.  Tell the kinds of
+        targets that have to do something before the first request."""
+        named = dict.fromkeys(target for route in routes for target in route.targets)
         self._origins = {target: origin for target, origin in self._origins.items() if target in named}
+        for kind in self._types.values():
+            if IStandingTargetType.providedBy(kind):
+                try:
+                    kind.keep(list(named), self._services)
+                except Exception:
+                    self._services.stats.failure("targets")
 
 
 def target_types() -> dict[str, Any]:

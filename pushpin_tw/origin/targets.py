@@ -6,18 +6,21 @@ A module of another package that is put into ``pushpin_tw.plugins`` adds a kind 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from twisted.plugin import IPlugin
 from zope.interface import implementer
 
-from pushpin_tw.extensions import ITargetType
+from pushpin_tw.extensions import IStandingTargetType, ITargetType
 from pushpin_tw.origin import echo
 from pushpin_tw.origin.answering import AnsweringOrigin
 from pushpin_tw.origin.demo import Demo
 from pushpin_tw.origin.http import HttpOrigin
 from pushpin_tw.origin.inprocess import InProcessOrigin
 from pushpin_tw.origin.unavailable import UnavailableOrigin
+from pushpin_tw.origin.zhttp import ZhttpOrigin
+from pushpin_tw.origin.zhttproom import zhttp_room
 from pushpin_tw.routing.route import (
     Target,
     parse_host_port,
@@ -79,7 +82,7 @@ class DemoTarget:
         return AnsweringOrigin(demo.answer, services.stats)
 
 
-@implementer(IPlugin, ITargetType)
+@implementer(IPlugin, IStandingTargetType)
 class ZmqTarget:
     """``zhttp/BASESPEC`` and ``zhttpreq/SPEC``: backends that speak ZHTTP over ZeroMQ."""
 
@@ -90,8 +93,13 @@ class ZmqTarget:
         """As ``ITargetType``."""
         return parse_zmq_spec(address)
 
-    def origin(self, target: Target, services: Any) -> UnavailableOrigin:
+    def origin(self, target: Target, services: Any) -> Any:
         """As ``ITargetType``."""
-        no_sockets = "WebSockets cannot be used with zhttpreq target" if self.prefix == "zhttpreq" else ""
-        why = "ZeroMQ backends are not available"
-        return UnavailableOrigin(target.label, why, services.stats, no_sockets)
+        try:
+            return ZhttpOrigin(target, services)
+        except OSError as error:
+            return UnavailableOrigin(target.label, f"client certificate: {error}", services.stats)
+
+    def keep(self, targets: Sequence[Target], services: Any) -> None:
+        """As ``IStandingTargetType``."""
+        zhttp_room(services).keep(targets)
