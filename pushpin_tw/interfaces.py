@@ -117,6 +117,18 @@ class IResponderOwner(Interface):
         """The client is gone (or broke the rules within its request body); the responder is dead."""
 
 
+class IParting(Interface):
+    """An owner of a responder or of a client's socket that can let its client go at any time.
+
+    Given by holds and tunnels, and by who stands between them and the client; used by ``edge``.
+    """
+
+    def retire():  # type: ignore[no-untyped-def]
+        """The process is about to end: end the response as if its time were over, or say CLOSE with 1001.
+
+        Does nothing where that would break off what is under way; then it is asked again soon."""
+
+
 # ---- to the origin -----------------------------------------------------------------------------------------
 
 

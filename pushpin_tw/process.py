@@ -191,8 +191,11 @@ class Program(MultiService):
         self._logs.flush()
 
     def stopService(self) -> Any:
-        """Stop everything; the logs stay open for last words."""
+        """Let the clients go, then stop everything; the logs stay open for last words."""
         self._runner.write(INFO, "stopping...")
+        return self.pushpin.drain().addCallback(lambda _: self._stop())
+
+    def _stop(self) -> Any:
         limit: Deferred[None] = deferLater(self._reactor, STOP_LIMIT)
         return DeferredList([super().stopService(), limit], fireOnOneCallback=True).addCallback(self._stopped)
 

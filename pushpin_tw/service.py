@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from twisted.application.service import MultiService, Service
+from twisted.internet.defer import Deferred, succeed
 from twisted.plugin import getPlugins
 from zope.interface import implementer
 
@@ -182,6 +183,21 @@ class PushpinService(MultiService):
     def reload(self) -> None:
         """Read the routes again, at once."""
         self.routes.reload()
+
+    def reopen(self) -> None:
+        """Logs are to be opened again; there are none but the program's."""
+
+    def drain(self) -> Deferred[None]:
+        """Let nobody in any more, and everybody go over ``drain_seconds``; fires when they have, or time is
+        up.  Publishing goes on meanwhile; ``stopService`` is to follow."""
+        seconds = self.config.tw.drain_seconds
+        if not seconds:
+            return succeed(None)
+        drained: Deferred[None] = self.listeners.drain(seconds)
+        if not drained.called:
+            clients = self.listeners.clients
+            self.stats.note("info", f"letting {clients} clients go over {seconds:g} seconds", "runner")
+        return drained
 
     def stopService(self) -> Any:
         """Stop listening, drop the clients, then the connections to origins and the timers."""

@@ -26,6 +26,9 @@ MESSAGE = 2
 NORMAL = 1000
 """The code of a CLOSE that was given none (websocket 1.8)."""
 
+GOING_AWAY = 1001
+"""The code of a CLOSE because the process ends (RFC 6455, 7.4.1)."""
+
 SOCKET = "ws-message"
 """The kind of holds and formats that are for sockets."""
 

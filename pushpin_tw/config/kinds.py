@@ -74,6 +74,14 @@ def seconds(items: tuple[str, ...]) -> float:
     return float(value)
 
 
+def some_seconds(items: tuple[str, ...]) -> float:
+    """A time that may be zero, with a fraction if need be."""
+    value = _one(items)
+    if not _DECIMAL.fullmatch(value):
+        raise ValueError(f"expected a number of seconds, not {value!r}")
+    return float(value)
+
+
 def octal(items: tuple[str, ...]) -> int:
     """File permissions as octal digits; -1 leaves them to the umask."""
     value = _one(items)

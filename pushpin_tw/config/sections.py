@@ -209,6 +209,8 @@ class Tw:
     """Bytes that may wait for a WebSocket client that does not read."""
     close_timeout: float = _key(kinds.seconds, 120.0)
     """For the peer of a WebSocket to answer CLOSE."""
+    drain_seconds: float = _key(kinds.some_seconds, 5.0)
+    """For clients to end one by one before the process does; 0: all at once."""
 
 
 _ROOMS = ("connmgr", "condure")

@@ -128,6 +128,15 @@ class ClientConnection:
             self.resume_reading()
             self.transport.loseWriteConnection()
 
+    def resign(self) -> None:
+        """What is answered from now on shall be the last answer."""
+        if self.talk is not None:
+            self.talk.resign()
+
+    def retire(self) -> bool:
+        """Let whoever holds the client end that; whether there is no need to ask again."""
+        return self.talk is not None and bool(self.talk.retire())
+
     def drop(self) -> None:
         """Close without patience: what the client does not take soon is lost."""
         self.close()

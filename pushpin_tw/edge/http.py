@@ -155,6 +155,8 @@ class HttpStage:
         else:
             talk = Responder(connection, request)
         connection.talk = talk
+        if self._watch.resigned:
+            talk.persistent = False
         body = None
         if request.has_body:
             body = RequestBody(connection, request, talk, self._limit)

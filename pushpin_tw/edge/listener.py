@@ -20,6 +20,7 @@ from pushpin_tw.descriptors import Descriptors, listener_name
 from pushpin_tw.edge.certs import CertificateDirectory, ClientTls
 from pushpin_tw.edge.connection import ClientConnection, TlsClientConnection
 from pushpin_tw.edge.doors import open_tcp, open_unix
+from pushpin_tw.edge.drain import Drain
 from pushpin_tw.edge.http import HttpStage
 from pushpin_tw.edge.transport import EagerPort, EagerUnixPort
 from pushpin_tw.edge.watch import Watch
@@ -69,6 +70,7 @@ class ClientListeners:
         self._ports: list[EagerPort | EagerUnixPort] = []
         self._paused = False
         self._empty: Deferred[None] | None = None
+        self._drain: Drain | None = None
         self.watch = Watch(
             services.wheel, config.tw.head_timeout, config.tw.silence_timeout, self._connection_left
         )
@@ -100,12 +102,30 @@ class ClientListeners:
             self.stopService()
             raise
 
-    def stopService(self) -> Deferred[Any]:
-        """Stop listening and drop all clients at once; fires when nothing is left of either."""
+    @property
+    def clients(self) -> int:
+        """How many there are."""
+        return len(self.watch.live)
+
+    def drain(self, seconds: float) -> Deferred[None]:
+        """Stop listening, and let all clients end within about ``seconds``; fires when they have, or a little
+        later.  ``stopService`` is to follow."""
+        for port in self._ports:
+            port.empty()
+        self._stop_listening()
+        self._drain = Drain(self.watch, self._services, seconds)
+        self._drain.start()
+        return self._drain.done
+
+    def _stop_listening(self) -> list[Deferred[Any]]:
         self._services.wheel.cancel(self)
         ports, self._ports = self._ports, []
         self.addresses = []
-        closing = [port.stopListening() or succeed(None) for port in ports]
+        return [port.stopListening() or succeed(None) for port in ports]
+
+    def stopService(self) -> Deferred[Any]:
+        """Stop listening and drop all clients at once; fires when nothing is left of either."""
+        closing = self._stop_listening()
         for connection in tuple(self.watch.live):
             connection.cut()
         if self.watch.live:
@@ -193,6 +213,8 @@ class ClientListeners:
     def _connection_left(self) -> None:
         if self._paused:
             self._resume()
+        if self._drain is not None:
+            self._drain.left()
         if self._empty is not None and not self.watch.live:
             empty, self._empty = self._empty, None
             empty.callback(None)

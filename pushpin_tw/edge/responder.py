@@ -12,6 +12,7 @@ from typing import Any, cast
 from zope.interface import implementer
 
 from pushpin_tw.edge.connection import ClientConnection, RequestStage
+from pushpin_tw.edge.parting import parts, retire
 from pushpin_tw.errors import HttpError
 from pushpin_tw.interfaces import IResponder
 from pushpin_tw.wire.headers import Header
@@ -224,6 +225,16 @@ class Responder:
         owner, connection = self._owner, self._release()
         if connection is not None:
             self._bury(owner, connection)
+
+    def resign(self) -> None:
+        """Unless the answer has begun, or is ready already, it will say that the connection ends."""
+        if not self.started and not parts(self._owner):
+            self.persistent = False
+
+    def retire(self) -> bool:
+        """Let the owner end this; whether it has."""
+        self.guard(retire, self._owner)
+        return self._connection is None
 
     def ended(self) -> None:
         """The client has closed its side: does it wait for an answer, or has it gone?"""

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from zope.interface import implementer
 
 from pushpin_tw.grip.status import default_reason
-from pushpin_tw.interfaces import IResponderOwner
+from pushpin_tw.interfaces import IParting, IResponderOwner
 from pushpin_tw.wire.headers import Header, get, without
 from pushpin_tw.wire.message import Request
 from pushpin_tw.wire.sockjs import html_beginning, html_frame, padded
@@ -90,8 +90,11 @@ class CarrierOwner(Protocol):
     def carrier_lost(self) -> None:
         """The client has gone."""
 
+    def retire(self) -> None:
+        """As ``IParting``."""
 
-@implementer(IResponderOwner)
+
+@implementer(IParting, IResponderOwner)
 class Carrier:
     """A request that a session answers with frames: with one if it is a poll, else with many."""
 
@@ -165,3 +168,7 @@ class Carrier:
     def lost(self) -> None:
         """As ``IResponderOwner``."""
         self._session.carrier_lost()
+
+    def retire(self) -> None:
+        """As ``IParting``."""
+        self._session.retire()

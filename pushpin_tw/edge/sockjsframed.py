@@ -11,9 +11,11 @@ from typing import Any
 
 from zope.interface import implementer
 
+from pushpin_tw.edge.parting import retire
 from pushpin_tw.edge.sockjspieces import Pieces
 from pushpin_tw.edge.sockjssession import HEARTBEAT
 from pushpin_tw.errors import WireError
+from pushpin_tw.interfaces import IParting
 from pushpin_tw.sockets import BINARY, MESSAGE, SOCKJS_FRAMES, TEXT, IClientSocket, ISocketOwner
 from pushpin_tw.wire import sockjs
 from pushpin_tw.wire.headers import Header
@@ -72,7 +74,7 @@ class FramedResponder:
         return None if inner is None else FramedSocket(inner, self._services)
 
 
-@implementer(IClientSocket, ISocketOwner)
+@implementer(IClientSocket, IParting, ISocketOwner)
 class FramedSocket:
     """The client's socket, and owner of the one inside; an entry of the timer wheel."""
 
@@ -184,3 +186,7 @@ class FramedSocket:
         owner, self._owner = self._owner, None
         if owner is not None:
             owner.socket_lost()
+
+    def retire(self) -> None:
+        """As ``IParting``."""
+        retire(self._owner)

@@ -12,6 +12,7 @@ from typing import Any
 
 from zope.interface import implementer
 
+from pushpin_tw.edge.parting import retire
 from pushpin_tw.edge.sockjsanswer import Carrier, Client
 from pushpin_tw.edge.sockjspieces import Pieces
 from pushpin_tw.sockets import BINARY, MESSAGE, SOCKJS, TEXT, IClientSocket
@@ -266,6 +267,10 @@ class Session:
         """The client has left the request on which it was listening."""
         self._carrier = None
         self._lose()
+
+    def retire(self) -> None:
+        """As ``IParting``."""
+        retire(self._owner)
 
     def stop(self) -> None:
         """The session is over for the client."""

@@ -45,6 +45,13 @@ class Deadlines:
         """Wait no more; harmless for who does not."""
         self._waiting.pop(thing, None)
 
+    def hand_over(self, other: Deadlines) -> None:
+        """Everybody waits there instead, from now on."""
+        waiting, self._waiting = self._waiting, {}
+        self._wheel.cancel(self)
+        for thing in waiting:
+            other.add(thing)
+
     def expired(self) -> None:
         """Called by the wheel when the first may be due."""
         now = self._wheel.seconds()
@@ -76,6 +83,8 @@ class Watch:
         self.live: set[Any] = set()
         self.idle = Deadlines(wheel, head_timeout, lambda connection: connection.close())
         self.leaving = Deadlines(wheel, LINGER, lambda connection: connection.overdue())
+        self.resigned = False
+        """Whether connections are kept alive no longer."""
         self.seconds = wheel.seconds
         self._wheel = wheel
         self._silence = silence_timeout
@@ -89,6 +98,13 @@ class Watch:
         self.idle.add(connection)
         if not self.due:
             self._wheel.schedule(self, self._silence / ROUNDS)
+
+    def resign(self, grace: float, silent: Callable[[Any], None]) -> None:
+        """From now on no connection is to be kept alive; ``silent(connection)`` follows for those on which
+        nothing is asked for ``grace`` seconds."""
+        self.resigned = True
+        idle, self.idle = self.idle, Deadlines(self._wheel, grace, silent)
+        idle.hand_over(self.idle)
 
     def leave(self, connection: Any) -> None:
         """It has gone."""

@@ -14,6 +14,7 @@ from typing import Any
 from zope.interface import implementer
 
 from pushpin_tw.edge.connection import ClientConnection
+from pushpin_tw.edge.parting import retire
 from pushpin_tw.edge.responder import Responder
 from pushpin_tw.edge.watch import Deadlines
 from pushpin_tw.framing import ServerFraming
@@ -300,6 +301,14 @@ class ClientSocket:
         self._lose()
 
     # ---- called by the connection --------------------------------------------------------------------------
+
+    def resign(self) -> None:
+        """Nothing follows a WebSocket anyhow."""
+
+    def retire(self) -> bool:
+        """Let the owner say CLOSE; whether it has."""
+        self._tell(lambda: retire(self._owner))
+        return self._closed
 
     def received(self, connection: ClientConnection, data: bytes) -> None:
         """More bytes."""

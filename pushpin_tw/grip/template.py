@@ -60,6 +60,10 @@ class Template:
         """The whole response when nothing was published in time."""
         return self._whole(self.status, self.reason, self.headers, self.body)
 
+    def farewell(self) -> bytes:
+        """The same, if the connection ends behind it."""
+        return self._whole(self.status, self.reason, self.headers, self.body, last=True)
+
     def fill(self, published: ResponseFormat) -> bytes:
         """The whole response that ``published`` (action ``send``) makes of this hold.
 
@@ -74,10 +78,13 @@ class Template:
         """The whole response that tells what went wrong in the hold (grip 8.2)."""
         return self._whole(502, b"Bad Gateway", _PLAIN, text.encode() + b"\n")
 
-    def _whole(self, status: int, reason: bytes, headers: Sequence[Header], body: bytes) -> bytes:
+    def _whole(
+        self, status: int, reason: bytes, headers: Sequence[Header], body: bytes, last: bool = False
+    ) -> bytes:
         if self._dress is not None:
             status, reason, headers, body = self._dress.whole(status, reason, headers, body)
-        return whole_response(self.minor, self.persistent, self.head_only, status, reason, headers, body)
+        persistent = self.persistent and not last
+        return whole_response(self.minor, persistent, self.head_only, status, reason, headers, body)
 
 
 class Templates:

@@ -17,7 +17,7 @@ from zope.interface import implementer
 from pushpin_tw.grip.filters import Filters
 from pushpin_tw.hold.linktimes import LinkTimes
 from pushpin_tw.hold.updates import Updates
-from pushpin_tw.interfaces import IResponderOwner
+from pushpin_tw.interfaces import IParting, IResponderOwner
 from pushpin_tw.wheel import Wheel
 
 
@@ -55,7 +55,7 @@ class HoldRoom:
         return max(0.0, timeout - self.random.randrange(1000) / 1000)
 
 
-@implementer(IResponderOwner)
+@implementer(IParting, IResponderOwner)
 class Hold(ABC):
     """A client kept waiting."""
 
@@ -119,6 +119,10 @@ class Hold(ABC):
     @abstractmethod
     def on_time(self) -> None:
         """What is due now; each kind of hold has its own."""
+
+    @abstractmethod
+    def retire(self) -> None:
+        """As ``IParting``."""
 
     @abstractmethod
     def fail(self, text: str) -> None:

@@ -348,6 +348,13 @@ class LinkedStreamHold(Stream):
 
     # ---- the end -------------------------------------------------------------------------------------------
 
+    def retire(self) -> None:
+        """As ``IParting``; the body of a next link that has begun comes first."""
+        if self.responder is not None and self._call is None:
+            self.responder.persistent = False
+            self.responder.finish()
+            self.leave()
+
     def leave(self) -> Any:
         """As ``Hold``; the origin is told if it wants to be (grip 10.6)."""
         responder = super().leave()

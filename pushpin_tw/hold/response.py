@@ -102,6 +102,13 @@ class ResponseHold(Hold):
         self.responder.complete(self.template.timeout())
         self.leave()
 
+    def retire(self) -> None:
+        """As ``IParting``: the same response, on a connection that ends."""
+        if self.responder is not None:
+            self.responder.persistent = False
+            self.responder.complete(self.template.farewell())
+            self.leave()
+
     @property
     def template(self) -> Template:
         """What answers are made from."""

@@ -140,12 +140,22 @@ class StreamHold(Stream):
     def act(self, action: str, item: Item | None = None) -> None:
         """``close`` ends the response; the others mean nothing without a next link (grip 9.2)."""
         if action == "close":
-            responder = self.responder
-            if responder is not None:
-                for part in self._queue or ():
-                    responder.deliver(part)
-                responder.finish()
-                self.leave()
+            self._finish()
+
+    def retire(self) -> None:
+        """As ``IParting``: the end, of the connection as well."""
+        if self.responder is not None:
+            self.responder.persistent = False
+            self._finish()
+
+    def _finish(self) -> None:
+        """The end, behind what waits for the client."""
+        responder = self.responder
+        if responder is not None:
+            for part in self._queue or ():
+                responder.deliver(part)
+            responder.finish()
+            self.leave()
 
     def update(self) -> None:
         """Without a next link there is nobody to ask."""

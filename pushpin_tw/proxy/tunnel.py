@@ -27,7 +27,8 @@ from pushpin_tw.grip.wscontrol import (
 )
 from pushpin_tw.grip.wssorting import Sorter
 from pushpin_tw.hold.socket import SocketHold
-from pushpin_tw.sockets import BINARY, MESSAGE, NORMAL, ISocketOwner
+from pushpin_tw.interfaces import IParting
+from pushpin_tw.sockets import BINARY, GOING_AWAY, MESSAGE, NORMAL, ISocketOwner
 
 P = ParamSpec("P")
 
@@ -53,7 +54,7 @@ def guarded(method: Callable[Concatenate[G, P], None]) -> Callable[Concatenate[G
     return update_wrapper(call, method)
 
 
-@implementer(ISocketOwner)
+@implementer(IParting, ISocketOwner)
 class ClientEnd:
     """What the client does."""
 
@@ -97,6 +98,11 @@ class ClientEnd:
     def socket_lost(self) -> None:
         """The client has gone."""
         self.tunnel.client_lost()
+
+    @guarded
+    def retire(self) -> None:
+        """As ``IParting``."""
+        self.tunnel.end(GOING_AWAY, b"")
 
 
 @implementer(ISocketOwner)

@@ -273,7 +273,8 @@ def asking(port: str, path: bytes) -> socket.socket:
     return client
 
 
-def test_c062_everybody_is_dropped_at_once(start: Start) -> None:
+def test_c062_everybody_is_dropped_at_once(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "pushpin.conf").write_text(CONFIG + "[tw]\ndrain_seconds=0\n")
     backend = Backend()
     command = start("-m", f"--route=* {backend.address}")
     port = command.wait_for(LISTENING)[1]

@@ -128,6 +128,7 @@ def test_wrong_values_of_the_runner(line: str, message: str) -> None:
         ),
         ("tw", "head_timeout=soon", "expected a number of seconds above 0, not 'soon'"),
         ("tw", "silence_timeout=0", "expected a number of seconds above 0, not '0'"),
+        ("tw", "drain_seconds=-1", "expected a number of seconds, not '-1'"),
         ("tw", "log_format=xml", "expected text or json, not 'xml'"),
     ],
 )
