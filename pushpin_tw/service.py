@@ -35,6 +35,7 @@ from pushpin_tw.grip.filters import Filters
 from pushpin_tw.hold.base import HoldRoom
 from pushpin_tw.origin.capped import CappedOrigin, Row
 from pushpin_tw.origin.overhttp import OverHttpOrigin
+from pushpin_tw.proxy.connections import Connections
 from pushpin_tw.proxy.gateway import Gateway, GatewaySettings
 from pushpin_tw.proxy.held import Acceptor
 from pushpin_tw.proxy.refetch import Refetch
@@ -43,6 +44,7 @@ from pushpin_tw.routeswatch import RoutesWatch, reader_in
 from pushpin_tw.routing.rewrite import Rewriter
 from pushpin_tw.routing.route import Route, Target
 from pushpin_tw.routing.table import RouteTable
+from pushpin_tw.stats.connections import Connections as Registry
 from pushpin_tw.stats.journal import Journal
 from pushpin_tw.wheel import Wheel
 from pushpin_tw.wire.gripsig import Key, load_key
@@ -62,6 +64,8 @@ class Services:
         self.random = random
         self.stats = stats
         self.wheel = Wheel(clock, lambda: stats.failure("timer"))
+        self.connections: Any
+        """Set by who builds the rest."""
         self._shared: dict[str, Any] = {}
 
     def shared(self, name: str, make: Callable[[], Any]) -> Any:
@@ -228,8 +232,10 @@ def make_service(
     stats = stats or Journal(config)
     services = Services(config, reactor, clock or reactor, random or random_module.Random(), stats)
     service = PushpinService(config, services)
+    registry = Registry(1)
     service.broker = _make_broker(services)
     _make_gateway(service, services, routes)
+    services.connections = Connections(service.broker, registry.get)
     service.routes.setServiceParent(service)
     for source in publish_sources():
         inlet = source.service(config, service.broker, services)

@@ -11,6 +11,7 @@ from pushpin_tw.grip.delivery import RequireSub, SkipSelf, SkipUsers
 from pushpin_tw.grip.httpfilters import HttpCheck, HttpModify
 from pushpin_tw.grip.substitution import BuildId, VarSubst
 from pushpin_tw.origin.targets import DemoTarget, HttpTarget, TestTarget, ZmqTarget
+from pushpin_tw.publish.command import ZmqCommand
 from pushpin_tw.publish.http import HttpControl
 from pushpin_tw.publish.zmq import ZmqPull, ZmqSub
 
@@ -25,6 +26,7 @@ zhttpreq_target = ZmqTarget("zhttpreq")
 http_control = HttpControl()
 zmq_pull = ZmqPull()
 zmq_sub = ZmqSub()
+zmq_command = ZmqCommand()
 
 
 def _plugin(one: T) -> T:
