@@ -1,9 +1,9 @@
 """The origin of all measures: a process of its own that answers from memory, as fast as Python can.
 
-`GET /` is a small fixed response, `/stream` and `/hold` ask a GRIP proxy to hold the client, `/auth`
-permits a subscription (for nchan, which asks before it holds), `/count` tells how many of each were asked
-for. Only requests without a body are understood, pipelined ones included. Started by the command line as
-an `OriginProcess`; never reads a clock.
+`GET /` is a small fixed response, `/stream` and `/hold` ask a GRIP proxy to hold the client, `/stream/NAME` to
+do so on a channel of that name, `/auth` permits a subscription (for nchan, which asks before it holds),
+`/count` tells how many of each were asked for. Only requests without a body are understood, pipelined ones
+included. Started by the command line as an `OriginProcess`; never reads a clock.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ ANSWERS = {
         b"late\n", "Grip-Hold: response", f"Grip-Channel: {CHANNEL}", f"Grip-Timeout: {HOLD_TIMEOUT}"
     ),
 }
+OWN = b"/stream/"
 NOT_FOUND = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
 
 
@@ -101,6 +102,9 @@ class Origin:
         if path in ANSWERS:
             self._counts[path] += 1
             return ANSWERS[path]
+        if path.startswith(OWN):
+            name = path.removeprefix(OWN).decode()
+            return _response(OPENING, "Grip-Hold: stream", f"Grip-Channel: {CHANNEL}-{name}")
         if path == b"/count":
             counts = {name.decode(): count for name, count in self._counts.items()}
             return _response(json.dumps(counts).encode())

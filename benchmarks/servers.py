@@ -196,9 +196,19 @@ class Pushpin(Server):
         items = [{"channel": CHANNEL, "formats": {as_what: {key: content.decode()}}} for content in contents]
         return post_request("/publish/", json.dumps({"items": items}).encode())
 
+    @property
+    def pull_spec(self) -> str:
+        """Where items are pushed to."""
+        return f"tcp://127.0.0.1:{self._more_ports[0]}"
+
+    @property
+    def sub_spec(self) -> str:
+        """Where publishers connect to that know who is subscribed."""
+        return f"tcp://127.0.0.1:{self._more_ports[1]}"
+
     def _sections(self) -> dict[str, dict[str, object]]:
         """The configuration that both this program and the original read in the same way."""
-        pull, sub, command = self._more_ports
+        command = self._more_ports[2]
         return {
             "global": {"rundir": self._directory, "ipc_prefix": "bench-"},
             "runner": {
@@ -210,8 +220,8 @@ class Pushpin(Server):
             },
             "proxy": {"routesfile": "routes", "sig_key": "benchmark"},
             "handler": {
-                "push_in_spec": f"tcp://127.0.0.1:{pull}",
-                "push_in_sub_specs": f"tcp://127.0.0.1:{sub}",
+                "push_in_spec": self.pull_spec,
+                "push_in_sub_specs": self.sub_spec,
                 "push_in_http_addr": "127.0.0.1",
                 "push_in_http_port": self._control_port,
                 "command_spec": f"tcp://127.0.0.1:{command}",
