@@ -22,6 +22,7 @@ class Client:
 
     def __init__(self, chunked: bool = False) -> None:
         self.chunked = chunked
+        self.persistent = True
         self.congested = False
         self.script: list[Any] = []
         self.owner: Any = None
@@ -439,3 +440,28 @@ def test_a_full_queue_takes_nothing_more_at_all() -> None:
     assert scene.stats.counts == {"items-dropped-slow-client": 3}
     client.read_again()
     assert client.script == [b"a"]
+
+
+# ---- the process ends --------------------------------------------------------------------------------------
+
+
+def test_a_stream_ends_with_its_connection_behind_what_waits() -> None:
+    scene, client = Scene(), Client()
+    hold = scene.stream(client)
+    client.congested = True
+    hold.deliver(b"a", [b"a"])
+    hold.retire()
+    assert (client.script, client.persistent) == ([b"a", "end"], False)
+    assert scene.register.channels == {"c": []}
+    hold.retire()
+    assert client.script == [b"a", "end"]
+
+
+def test_a_poll_is_answered_as_if_its_time_were_over_on_a_connection_that_ends() -> None:
+    scene, client = Scene(), Client()
+    hold = scene.poll(client)
+    hold.retire()
+    hold.retire()
+    assert client.script == [TIMEOUT.replace(b"OK\r\n", b"OK\r\nConnection: close\r\n"), "end"]
+    assert client.persistent is False
+    assert scene.register.channels == {"c": []}

@@ -515,6 +515,18 @@ def test_close_ends_the_response(scene: Scene) -> None:
     assert scene.broker.channels() == []
 
 
+def test_when_the_process_ends_the_link_that_is_fetched_comes_first(scene: Scene) -> None:
+    client = scene.stream(C)
+    scene.publish(action="hint")
+    scene.hold.retire()
+    assert client.script == []
+    scene.answers(scene.links.take(), scene.instruct(C), b"second")
+    scene.hold.retire()
+    scene.hold.retire()
+    assert (client.script, client.persistent) == ([b"second", "end"], False)
+    assert scene.broker.channels() == []
+
+
 def test_an_update_waits_for_the_one_that_is_under_way(scene: Scene) -> None:
     scene.stream(C)
     scene.hold.update()

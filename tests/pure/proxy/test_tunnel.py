@@ -331,6 +331,13 @@ def test_a_published_close_ends_both_sides() -> None:
     assert talk.scene.said() == ["a: resume"]
 
 
+def test_when_the_process_ends_the_client_is_told_that() -> None:
+    talk = Talk()
+    talk.client.owner.retire()
+    talk.client.owner.retire()
+    assert talk.scene.said() == ["client: close 1001", "a: part"]
+
+
 def test_over_http_the_origin_is_not_given_a_code() -> None:
     talk = Talk("* a:1,over_http")
     talk.control("subscribe", channel="c")
