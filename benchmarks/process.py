@@ -59,6 +59,12 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
+def busy_seconds() -> float:
+    """Processor time that all processes have used since the machine was started."""
+    fields = [int(word) for word in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
+    return (sum(fields) - fields[3] - fields[4]) / os.sysconf("SC_CLK_TCK")
+
+
 def busy_share() -> float:
     """Share of all cores that is in use right now: before a measure starts, by others."""
 

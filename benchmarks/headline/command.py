@@ -27,6 +27,7 @@ from benchmarks.servers import Ours
 
 CLIENTS = 100_000  # as in the demonstration that the authors of the original published
 NEEDED = ("django", "gripcontrol")
+SLICE = 20_000  # above what a proxy holds: all its clients have the headline before it hears from them again
 AT_ONCE = 256  # clients that connect at the same time
 
 
@@ -43,7 +44,9 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--publish-interval", type=float, default=0.0, metavar="S", help="least seconds between headlines"
     )
-    parser.add_argument("--slice", type=_natural, help="delivery_slice of the proxies")
+    parser.add_argument(
+        "--slice", type=_natural, default=SLICE, help="delivery_slice of the proxies (%(default)s)"
+    )
     parser.add_argument("--text", type=Path, metavar="FILE", help="keep the tables here")
     parser.add_argument("--json", type=Path, metavar="FILE", help="keep the tables here, for programs")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the round in the middle (PNG)")
@@ -83,7 +86,7 @@ def run(
         seconds = demonstration.open(size.clients)
         say(f"{crowds.total.opened:,} clients connected in {seconds:.1f} s")
         demonstration.settle()
-        tables = [_opening_table(crowds, seconds, before, demonstration.usage(), proxies, empty)]
+        tables = [_opening_table(crowds, seconds, demonstration.usage() - before, proxies, empty)]
         rounds = []
         for number in range(1, options.rounds + 1):
             time.sleep(max(start - time.monotonic(), 0))
@@ -108,9 +111,7 @@ def _plans(variant: str, size: Size, proxies: Proxies) -> list[Plan]:
     ]
 
 
-def _opening_table(
-    crowds: Crowds, seconds: float, before: Usage, after: Usage, proxies: Proxies, empty: Memory
-) -> Table:
+def _opening_table(crowds: Crowds, seconds: float, used: Usage, proxies: Proxies, empty: Memory) -> Table:
     """What came of connecting all clients, and what holding them takes."""
     columns = (
         *(
@@ -127,12 +128,11 @@ def _opening_table(
     )
     memory, opened = proxies.memory(), crowds.total.opened
     each = (memory.pss - empty.pss) / opened / 1024 if opened else None
-    row = [opened, sum(crowds.total.failed.values()), seconds, opened / seconds, after.asked - before.asked]
-    used = [after.proxies - before.proxies, after.clients - before.clients, after.backend - before.backend]
+    row = [opened, sum(crowds.total.failed.values()), seconds, opened / seconds, used.asked]
     table = Table(
         "all clients connect, and wait",
         columns,
-        [[*row, *used, proxies.processes(), memory.pss / 2**20, each]],
+        [[*row, used.proxies, used.clients, used.backend, proxies.processes(), memory.pss / 2**20, each]],
     )
     table.notes += [f"{count} failed: {reason}" for reason, count in crowds.total.failed.most_common()]
     table.notes.append(
@@ -165,7 +165,7 @@ def main(words: Sequence[str]) -> None:
         "instances": size.instances,
         "workers": size.workers,
         "processes of clients": len(size.crowds),
-        "delivery_slice": options.slice or "default",
+        "delivery_slice": options.slice,
     }
     report = Report(machine(), {"proxies": Ours.version()}, settings)
     _say(report.head() + "\n")

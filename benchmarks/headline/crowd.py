@@ -19,6 +19,7 @@ import time
 from array import array
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 
@@ -30,6 +31,7 @@ IP_BIND_ADDRESS_NO_PORT = 24  # from <linux/in.h>: choose the port at connect, w
 READ_SIZE = 65536
 READABLE = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET
 REPORT_EVERY = 0.1  # seconds
+REST = 0.005  # seconds between looks: woken for each delivery, clients would cost more than the proxies
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +83,17 @@ class Crowd:
 
     def run(self) -> None:
         """Go on until the parent closes the pipe, or ends."""
+        with suppress(BrokenPipeError):
+            self._run()
+
+    def _run(self) -> None:
         pipe, poll, clock = self._pipe.fileno(), self._poll.poll, time.monotonic
         due = clock() + REPORT_EVERY
         while True:
             while self._started < self._plan.count and len(self._opening) < self._plan.at_once:
                 self._connect()
+            if not self._opening:
+                time.sleep(REST)
             for fd, events in poll(max(due - clock(), 0), 4096):
                 if fd == pipe:
                     return
@@ -184,6 +192,7 @@ class Crowd:
 
 
 def _main(pipe: Connection, plan: Plan) -> None:
+    os.setsid()  # Linux deals processor time to sessions: as large a share as that of a proxy
     raise_file_limit()
     gc.disable()  # a collection would show up as latency of the server
     Crowd(pipe, plan).run()

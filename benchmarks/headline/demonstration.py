@@ -13,7 +13,7 @@ import time
 import urllib.request
 from array import array
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 import benchmarks
@@ -21,7 +21,7 @@ from benchmarks.headline.crowd import Crowds
 from benchmarks.headline.figures import Delivery, Round
 from benchmarks.headline.proxies import NotStarted, Proxies
 from benchmarks.headline.reading import text_of
-from benchmarks.process import Program, free_ports
+from benchmarks.process import Program, busy_seconds, free_ports
 
 SERVICE_PATIENCE = 20.0  # seconds until the service must answer
 OPEN_RATE = 1000  # clients per second that must be possible; slower ones are given up
@@ -30,6 +30,7 @@ ROUND_PATIENCE = 60.0  # seconds for a headline to reach everybody
 QUIET_PATIENCE = 60.0  # seconds for everybody to wait again
 QUIET_SAMPLE = 0.25  # seconds over which idleness is judged
 QUIET_SHARE = 0.15  # share of a core, over all processes, below which a run counts as idle
+CORES = len(os.sched_getaffinity(0))
 LOG_EVERY = 0.25  # seconds between lines of the log
 
 
@@ -84,7 +85,17 @@ class Usage:
     proxies: float
     clients: float
     backend: float
+    machine: float  # of all processes that there are
     asked: int
+
+    def __sub__(self, other: Usage) -> Usage:
+        pairs = zip(astuple(self), astuple(other), strict=True)
+        return Usage(*(mine - theirs for mine, theirs in pairs))
+
+    @property
+    def own(self) -> float:
+        """Without that of others."""
+        return self.proxies + self.clients + self.backend
 
 
 class Demonstration:
@@ -101,7 +112,8 @@ class Demonstration:
     def usage(self) -> Usage:
         """What has been used so far."""
         asked, backend = self._service.asked()
-        return Usage(self._proxies.cpu_seconds(), self._crowds.total.cpu, backend, asked)
+        clients = self._crowds.total.cpu + time.process_time()
+        return Usage(self._proxies.cpu_seconds(), clients, backend, busy_seconds(), asked)
 
     def open(self, count: int) -> float:
         """Wait until `count` clients have had their first headline or failed; returns seconds."""
@@ -123,15 +135,14 @@ class Demonstration:
         while True:
             start, before = time.monotonic(), self.usage()
             self._crowds.gather(QUIET_SAMPLE)
-            now = self.usage()
-            used = now.proxies - before.proxies + now.clients - before.clients + now.backend - before.backend
-            if used < QUIET_SHARE * (time.monotonic() - start) or start > end:
+            used = self.usage() - before
+            if used.own < QUIET_SHARE * (time.monotonic() - start) or start > end:
                 return start
 
     def headline(self, number: int) -> Round:
         """Set a headline, wait until everybody has it, and until everybody waits for the next."""
         total = self._crowds.total
-        before, lost, again = self.usage(), sum(total.lost.values()), total.missed
+        before, lost, skipped = self.usage(), sum(total.lost.values()), total.missed
         times = total.arrived.setdefault(number, array("d"))
         self._say(f"headline {number} for {self._crowds.here:,} clients")
         start = said = time.monotonic()
@@ -146,15 +157,17 @@ class Demonstration:
             self._say(Delivery.of([at - start for at in times]).line(time.monotonic() - start))
         missing = self._crowds.here - len(times)
         quiet = self.settle() - start
-        after = self.usage()
+        seconds = time.monotonic() - start
+        used = self.usage() - before
         return Round(
             number,
             [at - start for at in times],
             lost=sum(total.lost.values()) - lost,
-            missing=missing + total.missed - again,
+            missing=missing + total.missed - skipped,
             quiet=quiet,
-            asked=after.asked - before.asked,
-            proxies=after.proxies - before.proxies,
-            clients=after.clients - before.clients,
-            backend=after.backend - before.backend,
+            asked=used.asked,
+            proxies=used.proxies,
+            clients=used.clients,
+            backend=used.backend,
+            others=max(used.machine - used.own, 0) / seconds / CORES,
         )

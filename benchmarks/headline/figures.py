@@ -12,7 +12,7 @@ from benchmarks.report import Table
 
 COLUMNS = (
     *("headline", "received", "lost", "missing", "min ms", "avg ms", "50 %", "95 %", "99 %", "max ms"),
-    *("in 1 s %", "quiet s", "backend requests", "proxies s", "clients s", "backend s"),
+    *("in 1 s %", "quiet s", "backend requests", "proxies s", "clients s", "backend s", "others %"),
 )
 
 
@@ -58,10 +58,11 @@ class Round:
     proxies: float  # seconds of processor time
     clients: float
     backend: float
+    others: float  # share of all cores that other programs had
 
     def row(self) -> list[object]:
         """The cells under `COLUMNS`."""
-        end = [self.quiet, self.asked, self.proxies, self.clients, self.backend]
+        end = [self.quiet, self.asked, self.proxies, self.clients, self.backend, self.others * 100]
         if not self.seconds:
             return [self.number, 0, self.lost, self.missing, *[None] * 7, *end]
         ordered = sorted(self.seconds)

@@ -49,8 +49,8 @@ def _is_free(port: int) -> bool:
 class Proxies:
     """`instances` proxies with `workers` processes each; a context manager that starts and stops them."""
 
-    def __init__(self, instances: int, workers: int, clients_max: int, slice_size: int | None) -> None:
-        """`clients_max`: of one process; `slice_size`: deliveries in one turn, None for the usual number."""
+    def __init__(self, instances: int, workers: int, clients_max: int, slice_size: int) -> None:
+        """`clients_max`: of one process; `slice_size`: deliveries in one turn."""
         self._instances = instances
         self._workers = workers
         self._clients_max = clients_max
@@ -71,9 +71,9 @@ class Proxies:
 
     def configuration(self, backend_port: int) -> tuple[str, str]:
         """The texts of the configuration and of the routes file."""
-        tw = {"workers": self._workers} if self._workers > 1 else {}
-        if self._slice_size is not None:
-            tw["delivery_slice"] = self._slice_size
+        tw: dict[str, object] = {"delivery_slice": self._slice_size}
+        if self._workers > 1:
+            tw["workers"] = self._workers
         sections: dict[str, dict[str, object]] = {
             "global": {"rundir": self._directory / "run"},
             "runner": {"log_level": 1, "client_maxconn": self._clients_max},
@@ -85,7 +85,7 @@ class Proxies:
                 "command_spec": f"tcp://127.0.0.1:{self._first + COMMAND}",
                 "share_all": "true",
             },
-            "tw": dict(tw),
+            "tw": tw,
         }
         lines = []
         for section, keys in sections.items():
