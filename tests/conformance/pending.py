@@ -13,12 +13,11 @@ PENDING: dict[int, str] = {}
 PROXY_PENDING: dict[int, str] = {}
 """Case number of the proxy specification to the reason."""
 
-SOCKET_PENDING: dict[int, str] = {141: ZEROMQ, 143: ZEROMQ}
+SOCKET_PENDING: dict[int, str] = {143: ZEROMQ}
 """Case number of the WebSocket specification to the reason."""
 
 ZEROMQ_PENDING: dict[int, str] = {
     **dict.fromkeys(range(10, 116), "needs ZeroMQ backends"),
-    **dict.fromkeys(range(143, 161), "needs ZeroMQ commands"),
     **dict.fromkeys(range(161, 181), "needs statistics"),
     **dict.fromkeys(range(181, 192), "needs ZeroMQ backends"),
 }

@@ -1,0 +1,90 @@
+"""The setting of a case with commands over ZeroMQ: a ``Publishers`` whose proxy has a command socket.
+
+Tests make one with the fixture ``commands``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import zmq
+
+from pushpin_tw.wire.tnetstring import decode, encode
+from tests.support.origin import ScriptedOrigin
+from tests.support.running import Proxy
+from tests.support.stage import Start
+from tests.support.waiting import until
+from tests.support.zmqscene import Plain, Publishers
+
+Answer = dict[str, Any]
+
+
+def done(value: object = None) -> Answer:
+    """The answer to a command that was carried out and had no id."""
+    return {"success": True, "value": value}
+
+
+def refused(condition: str, text: str | None = None) -> Answer:
+    """The answer to one that was not; ``text`` is its value."""
+    value = {} if text is None else {"value": text.encode()}
+    return {"success": False, "condition": condition.encode(), **value}
+
+
+def packet(method: object, **members: object) -> bytes:
+    """A command as a frame."""
+    return encode({"method": method, **members})
+
+
+class Commander:
+    """A DEALER or REQ socket of somebody who asks."""
+
+    def __init__(self, plain: Plain) -> None:
+        self.plain = plain
+
+    def send(self, *frames: bytes) -> None:
+        """One message, frames as they are."""
+        self.plain.send_multipart(frames)
+
+    async def receive(self) -> list[bytes]:
+        """The next message."""
+        await until(lambda: bool(self.plain.poll(0)), "an answer")
+        return self.plain.recv_multipart()
+
+    async def told(self) -> Answer:
+        """The next answer, without an envelope."""
+        *empty, content = await self.receive()
+        assert not any(empty)
+        found: Answer = decode(content)
+        return found
+
+    async def ask(self, method: str, **args: object) -> Answer:
+        """What is answered to a command; without ``args`` it has none."""
+        members = {"args": args} if args else {}
+        self.send(*([b""] * (self.plain.type == zmq.DEALER)), packet(method, **members))
+        return await self.told()
+
+    async def usable(self) -> None:
+        """Nothing was answered to what was sent before: the next answer is to a question of now."""
+        assert await self.ask("get-zmq-uris") != await self.ask("recover") == done()
+
+
+class Commands(Publishers):
+    """Built by a fixture, which also clears it away."""
+
+    def __init__(self, origin: ScriptedOrigin, start: Start, directory: Path) -> None:
+        super().__init__(origin, start, directory)
+        self.command = f"ipc://{directory}/command"
+
+    @property
+    def spec(self) -> dict[str, object]:
+        """The keys of ``[handler]`` for a command socket alone."""
+        return {"command_spec": self.command}
+
+    async def begin(self, target: str = "", condition: str = "*,debug", **handler: object) -> Proxy:
+        """As ``Publishers``, with commands."""
+        return await super().begin(target, condition, **{**self.spec, **handler})
+
+    def commander(self, kind: int = zmq.DEALER) -> Commander:
+        """Somebody new who asks."""
+        return Commander(self.peer(kind, self.command).plain)
