@@ -170,7 +170,7 @@ class SubInput(ZmqInput):
 
     def _options(self) -> Options:
         # What is sent are subscriptions, none of which may get lost.
-        options: dict[int, int] = {zmq.RCVHWM: SUB_WAITING, zmq.SNDHWM: 0}
+        options: dict[int, int | bytes] = {zmq.RCVHWM: SUB_WAITING, zmq.SNDHWM: 0}
         if self._config.push_in_sub_connect:
             options.update(_KEEP_ALIVE)
         return options
