@@ -12,6 +12,7 @@ import pytest
 from pushpin_tw.config import Config, parse_config
 from pushpin_tw.options import Options, usage
 from pushpin_tw.publish.cli import main as publish
+from pushpin_tw.publish.ctl import main as ctl
 from tests.rules.documents import DOCS, ROOT, Row, chapter, rows
 
 PACKAGE = ROOT / "pushpin_tw"
@@ -148,3 +149,22 @@ def test_every_option_of_pushpin_publish_is_documented(capsys: pytest.CaptureFix
     with pytest.raises(SystemExit):
         publish(["--help"])
     assert told_options("pushpin-publish") == options_in(capsys.readouterr().out)
+
+
+def test_every_option_of_pushpin_ctl_is_documented(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        ctl(["--help"])
+    listed = capsys.readouterr().out
+    commands = re.findall(r"^  ([a-z-]+) {2,}\w", listed.partition("commands:")[2].partition("positional")[0], re.M)
+    told = {
+        name.split(" ")[0]
+        for row in rows(chapter("reference/command-line.rst", "pushpin-ctl"))
+        for name in row.names
+        if name[0] != "-" and len(row.cells) == 2 and row.cells[0].startswith("``")
+    }
+    assert set(commands) == told
+    for command in commands:
+        with pytest.raises(SystemExit):
+            ctl([command, "--help"])
+        listed += capsys.readouterr().out
+    assert told_options("pushpin-ctl") == options_in(listed)
