@@ -155,7 +155,9 @@ def test_every_option_of_pushpin_ctl_is_documented(capsys: pytest.CaptureFixture
     with pytest.raises(SystemExit):
         ctl(["--help"])
     listed = capsys.readouterr().out
-    commands = re.findall(r"^  ([a-z-]+) {2,}\w", listed.partition("commands:")[2].partition("positional")[0], re.M)
+    commands = re.findall(
+        r"^  ([a-z-]+) {2,}\w", listed.partition("commands:")[2].partition("positional")[0], re.M
+    )
     told = {
         name.split(" ")[0]
         for row in rows(chapter("reference/command-line.rst", "pushpin-ctl"))
