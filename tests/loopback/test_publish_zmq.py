@@ -310,7 +310,7 @@ def push(spec: str) -> None:
         pusher.send(packed(streamed("x", "told")))
 
 
-@pytest.mark.parametrize("key", ["push_in_spec", "push_in_sub_specs"])
+@pytest.mark.parametrize("key", ["push_in_spec", "push_in_sub_specs", "command_spec"])
 def test_a_taken_address_ends_the_start(directory: Path, key: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         spec = f"tcp://127.0.0.1:{taken.getsockname()[1]}"

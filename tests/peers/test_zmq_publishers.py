@@ -1,4 +1,5 @@
-"""The pubcontrol library publishes over ZeroMQ: PUSH, and XPUB to those who listen."""
+"""The pubcontrol library publishes over ZeroMQ: PUSH, and XPUB to those who listen; it knows the addresses, or
+asks for them."""
 
 from __future__ import annotations
 
@@ -12,11 +13,12 @@ from typing import Any
 
 import pytest
 import zmq
-from gripcontrol import HttpResponseFormat, HttpStreamFormat, WebSocketMessageFormat
+from gripcontrol import GripPubControl, HttpResponseFormat, HttpStreamFormat, WebSocketMessageFormat
 from pubcontrol import Item, PubControl
 from websockets.sync.client import connect
 
-from tests.peers.running import Pushpin, pushpin
+from pushpin_tw.publish.ctl import main as ctl
+from tests.peers.running import Pushpin, free_port, pushpin
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the library
 
@@ -25,8 +27,20 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the 
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pushpin]:
     directory: Path = tmp_path_factory.mktemp("zmq")
     inputs = f"push_in_spec=ipc://{directory}/pull\npush_in_sub_specs=ipc://{directory}/sub\n"
-    with pushpin(directory, "* test", extra=f"{inputs}ipc_file_mode=600\nsubscription_linger=0\n") as proxy:
+    commands = f"command_spec=ipc://{directory}/command\n"
+    extra = f"{inputs}{commands}ipc_file_mode=600\nsubscription_linger=0\n"
+    with pushpin(directory, "* test", extra=extra) as proxy:
         yield proxy
+
+
+@pytest.fixture(scope="module")
+def ports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Pushpin, str]]:
+    """One that listens on all addresses, and its command socket as publishers know it."""
+    pull, sub, command = free_port(), free_port(), free_port()
+    specs = [("push_in_spec", pull), ("push_in_sub_specs", sub), ("command_spec", command)]
+    extra = "".join(f"{key}=tcp://*:{port}\n" for key, port in specs)
+    with pushpin(tmp_path_factory.mktemp("ports"), "* test", extra=extra) as proxy:
+        yield proxy, f"tcp://127.0.0.1:{command}"
 
 
 class Told:
@@ -141,8 +155,56 @@ def test_a_long_poll(service: Pushpin, publisher: PubControl, told: Told) -> Non
     sock.close()
 
 
+@pytest.mark.parametrize("of_grip", [False, True], ids=["pubcontrol", "gripcontrol"])
+def test_found_inputs(service: Pushpin, context: Any, told: Told, of_grip: bool) -> None:
+    """Known by one address: to push, and to those who listen."""
+    kind, name = (GripPubControl, "control_zmq_uri") if of_grip else (PubControl, "zmq_uri")
+    entry = {name: f"ipc://{service.directory}/command"}
+    pushing = kind(entry, zmq_context=context)
+    wanted = kind(entry | {"require_subscribers": True}, told, zmq_context=context)
+    try:
+        stream = Stream(service, "found")
+        assert told.next() == ("sub", "found")
+        for control, content in ((pushing, "pushed\n"), (wanted, "wanted\n")):
+            control.publish("found", Item(HttpStreamFormat(content)), blocking=True)
+            assert stream.response.readline() == content.encode()
+        stream.close()
+        assert told.next() == ("unsub", "found")
+    finally:
+        pushing.close()
+        wanted.close()
+
+
+def test_found_at_any_address(ports: tuple[Pushpin, str], context: Any) -> None:
+    """The library puts the host that it knows in place of the asterisk."""
+    service, command = ports
+    stream = Stream(service, "found")
+    control = PubControl({"zmq_uri": command}, zmq_context=context)
+    try:
+        control.publish("found", Item(HttpStreamFormat("hello\n")), blocking=True)
+        assert stream.response.readline() == b"hello\n"
+    finally:
+        control.close()
+        stream.close()
+
+
+def test_asked_from_the_command_line(ports: tuple[Pushpin, str], capsys: pytest.CaptureFixture[str]) -> None:
+    service, command = ports
+    config = f"--config={service.directory}/pushpin.conf"
+    stream = Stream(service, "told")
+    assert ctl([config, "publish", "told", "hello"]) == 0
+    assert stream.response.readline() == b"hello\n"
+    stream.close()
+    assert ctl([config, "refresh", "--cid", "nobody"]) == 1
+    assert ctl([config, "zmq-uris"]) == 0
+    told = capsys.readouterr()
+    assert told.err == "Error: item-not-found\n"
+    port = command.rpartition(":")[2]
+    assert told.out.splitlines()[:2] == ["Published", f"command       tcp://*:{port}"]
+
+
 def test_what_was_lost_is_not_logged(service: Pushpin) -> None:
     """Nothing of all this was an offence."""
     log = (service.directory / "log" / "pushpin-handler.log").read_text()
-    assert "zmq pull: ipc://" in log and "zmq sub: ipc://" in log
+    assert all(f"zmq {name}: ipc://" in log for name in ("pull", "sub", "command"))
     assert "dropped" not in log
