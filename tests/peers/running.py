@@ -12,10 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 
-def free_port() -> int:
-    """A port that nobody listens on at this moment."""
+def free_port(host: str = "127.0.0.1") -> int:
+    """A port that nobody listens on at this moment; with ``host`` empty, at no address."""
     with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
+        sock.bind((host, 0))
         return int(sock.getsockname()[1])
 
 

@@ -1,5 +1,5 @@
-"""The pubcontrol library publishes over ZeroMQ: PUSH, and XPUB to those who listen; it knows the addresses, or
-asks for them."""
+"""The pubcontrol library publishes over ZeroMQ: PUSH, and XPUB to those who listen.  It knows the addresses,
+or asks for them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pushpin]:
 @pytest.fixture(scope="module")
 def ports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Pushpin, str]]:
     """One that listens on all addresses, and its command socket as publishers know it."""
-    pull, sub, command = free_port(), free_port(), free_port()
+    pull, sub, command = (free_port("") for _ in range(3))
     specs = [("push_in_spec", pull), ("push_in_sub_specs", sub), ("command_spec", command)]
     extra = "".join(f"{key}=tcp://*:{port}\n" for key, port in specs)
     with pushpin(tmp_path_factory.mktemp("ports"), "* test", extra=extra) as proxy:
