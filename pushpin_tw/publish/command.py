@@ -135,8 +135,7 @@ class CommandSocket(Service):
         waiting = Unanswered(self, command, late)
         self._unanswered.add(waiting)
         self._services.wheel.schedule(waiting, PATIENCE)
-        if self._socket is not None and len(self._unanswered) >= MAX_UNANSWERED:
-            self._socket.pause()
+        self._pace()
         return waiting
 
     def settle(self, waiting: Unanswered, outcome: Outcome) -> None:
@@ -146,7 +145,15 @@ class CommandSocket(Service):
         self._unanswered.remove(waiting)
         self._services.wheel.cancel(waiting)
         self._answer(waiting.command, outcome)
-        if self._socket is not None:
+        self._pace()
+
+    def _pace(self) -> None:
+        """Read no more than can be dealt with."""
+        if self._socket is None:
+            return
+        if len(self._unanswered) >= MAX_UNANSWERED or self._broker.congested:
+            self._socket.pause()
+        else:
             self._socket.resume()
 
     # ---- what can be asked ---------------------------------------------------------------------------------
@@ -191,6 +198,9 @@ class CommandSocket(Service):
         except PublishError as error:
             return Outcome(error.reason, BAD_REQUEST)
         self._broker.accept(items)
+        if self._broker.congested:
+            self._pace()
+            self._broker.relieve(self._pace)
         return _DONE
 
 
