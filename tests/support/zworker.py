@@ -237,8 +237,12 @@ class Workshop:
         await worker.begin()
         return worker
 
+    def idle_rep(self, spec: str) -> Replier:
+        """A worker of ``zhttpreq/SPEC`` by REP that nobody has waited for."""
+        return Replier(self.wire(zmq.REP, spec))
+
     async def rep(self, spec: str) -> Replier:
-        """A worker of ``zhttpreq/SPEC`` by REP, ready."""
+        """The same, ready."""
         return await self._replier(zmq.REP, spec)
 
     async def router(self, spec: str) -> Replier:
