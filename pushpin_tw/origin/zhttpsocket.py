@@ -11,7 +11,7 @@ from typing import Any
 
 from zope.interface import implementer
 
-from pushpin_tw.errors import HttpError, OriginError, OriginUnreachable
+from pushpin_tw.errors import HttpError, OriginBlocked, OriginError, OriginSilent
 from pushpin_tw.origin.allowance import Allowance
 from pushpin_tw.origin.workerwords import NO_CODE, Words
 from pushpin_tw.origin.zhttproom import StreamHub
@@ -142,11 +142,11 @@ class SocketSession(Session):
             self._lose()
         elif packet is not None and packet.condition == "rejected":
             _refuse(sink, packet)
-        elif isinstance(error, OriginUnreachable):
-            sink.failed(error)
-        else:
-            # Clients who want a WebSocket are told no more than that, in debug mode neither (zeromq 2.11).
+        elif isinstance(error, OriginBlocked | OriginSilent):
+            # Clients who want a WebSocket are not told, in debug mode neither (zeromq 2.11).
             sink.failed(OriginError(str(error)))
+        else:
+            sink.failed(error)
 
     # ---- for the proxy (IOriginSocket) ---------------------------------------------------------------------
 

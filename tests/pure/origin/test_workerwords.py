@@ -19,7 +19,8 @@ def heard(*packets: Packet) -> list[Heard]:
     """What these are for the owner."""
     words = Words()
     assert not words
-    assert all([words.add(each) for each in packets])
+    for each in packets:
+        assert words.add(each)
     pieces = []
     while words:
         pieces.append(words.next())
