@@ -1,8 +1,8 @@
 """Backends that speak ZHTTP over ZeroMQ: the ``IOrigin`` of ``zhttp`` and ``zhttpreq`` targets (zeromq 2).
 
 Used by the proxy.  Which of the two ways it speaks is decided by the hub that all targets with its SPEC
-share, see ``zhttproom``; what is said is the business of ``zhttprequest`` and
-``zhttpsocket``.
+share, see ``zhttproom``; what is said is the business of ``zhttprequest``, ``zhttpsocket`` and
+``zhttpreq``.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from typing import Any
 
 from zope.interface import implementer
 
-from pushpin_tw.errors import OriginError, OriginUnsuitable
+from pushpin_tw.errors import OriginError
 from pushpin_tw.interfaces import IOrigin
 from pushpin_tw.origin.unavailable import DeadCall
+from pushpin_tw.origin.zhttpreq import RequestCall, refuse_socket
 from pushpin_tw.origin.zhttprequest import StreamedRequest
 from pushpin_tw.origin.zhttproom import Hub, ReplyHub, StreamHub, zhttp_room
 from pushpin_tw.origin.zhttpsocket import connect
@@ -50,6 +51,8 @@ class ZhttpOrigin:
             call = StreamedRequest(hub, request, self._rules, sink)
             call.start()
             return call
+        if isinstance(hub, ReplyHub):
+            return RequestCall(hub, request, self._rules, sink).begin()
         sink.failed(OriginError("no sockets"))
         return DeadCall()
 
@@ -59,9 +62,8 @@ class ZhttpOrigin:
         if isinstance(hub, StreamHub):
             return connect(hub, handshake, self._rules, sink)
         if isinstance(hub, ReplyHub):
-            sink.failed(OriginUnsuitable("WebSockets cannot be used with zhttpreq target"))
-        else:
-            sink.failed(OriginError("no sockets"))
+            return refuse_socket(sink)
+        sink.failed(OriginError("no sockets"))
         return DeadCall()
 
     def _hub(self) -> Hub | None:
