@@ -241,8 +241,9 @@ class ITailoredHold(Interface):
         ``parcel.encoded(kind, form)`` are bytes that are shared with other holds."""
 
 
-class IBroker(Interface):
-    """Where items meet holds.  Given by ``broker``, used by ``hold`` and ``publish``."""
+class IItems(Interface):
+    """Where published items go.  Given by ``broker``, and by ``workers`` for the brokers of several processes;
+    used by ``publish``."""
 
     congested = Attribute(
         "Whether more items wait for delivery than should (bool); accept() takes them all the same, but who "
@@ -255,14 +256,24 @@ class IBroker(Interface):
     def accept(items):  # type: ignore[no-untyped-def]
         """Take published items (``grip.item.Item``) in order; delivery follows soon, not within this call."""
 
+    def recover():  # type: ignore[no-untyped-def]
+        """Forget the last ids and make holds ask their origin again."""
+
+    def watch(watcher):  # type: ignore[no-untyped-def]
+        """Tell ``watcher`` (an ``IChannelWatcher``) which channels are listened to, now and from now on."""
+
+    def unwatch(watcher):  # type: ignore[no-untyped-def]
+        """The opposite; harmless when it does not watch."""
+
+
+class IBroker(IItems):
+    """Where items meet holds.  Given by ``broker``, used by ``hold``."""
+
     def subscribe(hold, channel):  # type: ignore[no-untyped-def]
         """From now on ``hold`` sees what is published on ``channel``."""
 
     def unsubscribe(hold, channel):  # type: ignore[no-untyped-def]
         """The opposite; harmless when not subscribed."""
-
-    def recover():  # type: ignore[no-untyped-def]
-        """Forget the last ids and make holds ask their origin again."""
 
     def forget(channel):  # type: ignore[no-untyped-def]
         """A hold has missed an item: the last id of ``channel`` says nothing any more."""
@@ -273,12 +284,6 @@ class IBroker(Interface):
         One that was forgotten a moment ago counts as well, unless the origin was ``asked`` again after that
         (the time; ``NEVER`` when that was the client).
         """
-
-    def watch(watcher):  # type: ignore[no-untyped-def]
-        """Tell ``watcher`` (an ``IChannelWatcher``) which channels are listened to, now and from now on."""
-
-    def unwatch(watcher):  # type: ignore[no-untyped-def]
-        """The opposite; harmless when it does not watch."""
 
 
 class IChannelWatcher(Interface):

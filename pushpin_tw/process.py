@@ -22,9 +22,11 @@ from pushpin_tw.config.loglevel import ERROR, INFO, SERVICES, WARN
 from pushpin_tw.config.reading import SEARCHED
 from pushpin_tw.errors import ConfigError
 from pushpin_tw.options import Settings
-from pushpin_tw.service import make_service
+from pushpin_tw.service import PushpinService, make_service
 from pushpin_tw.stats.journal import Journal, LoggerVoice
 from pushpin_tw.stats.logfile import JsonVoice, Logs, Output, TextVoice, Voice
+from pushpin_tw.workers.parent import Parent
+from pushpin_tw.workers.share import worker_count
 
 NO_LISTENERS = "no server ports configured"
 STOP_LIMIT = 0.8
@@ -86,11 +88,17 @@ def make_directories(config: Config, settings: Settings) -> None:
             raise ConfigError(f"failed to create directory: {path}") from None
 
 
-def make_logs(config: Config, settings: Settings, own: Output | None, clock: Any) -> Logs:
+def make_logs(
+    config: Config,
+    settings: Settings,
+    own: Output | None,
+    clock: Any,
+    elsewhere: Callable[[str, int], Voice] = LoggerVoice,
+) -> Logs:
     """The logs of all services.
 
     ``own`` is where the program itself logs to, and everybody when output is merged; without it they speak
-    to twisted.logger.
+    to twisted.logger, or to what ``elsewhere(service, level)`` makes.
     """
     levels = config.runner.log_level
     voices: dict[str, Voice] = {}
@@ -104,12 +112,12 @@ def make_logs(config: Config, settings: Settings, own: Output | None, clock: Any
                 output = Output(os.path.join(config.runner.logdir, name), clock)
                 outputs.append(output)
         if output is None:
-            voices[service] = LoggerVoice(service, level)
+            voices[service] = elsewhere(service, level)
         elif config.tw.log_format == "json":
             voices[service] = JsonVoice(output, level, clock, service)
         else:
             voices[service] = TextVoice(output, level, clock, tag)
-    return Logs(voices, tuple(outputs))
+    return Logs(voices, tuple(outputs), None if own is None else own.target)
 
 
 class PidFiles(Service):
@@ -158,9 +166,12 @@ class Program(MultiService):
         self._reactor = reactor
         self._logs = logs
         self._runner = logs.voices["runner"]
-        self.pushpin = make_service(
-            config, routes=settings.routes, reactor=reactor, stats=Journal(config, logs)
-        )
+        journal, count = Journal(config, logs), worker_count(config)
+        self.pushpin: PushpinService | Parent
+        if count > 1:
+            self.pushpin = Parent(config, settings, logs, count, reactor, journal)
+        else:
+            self.pushpin = make_service(config, routes=settings.routes, reactor=reactor, stats=journal)
         self.pushpin.setServiceParent(self)
         PidFiles(config).setServiceParent(self)  # last: if a port is in use, these may be another's files
 
@@ -180,12 +191,15 @@ class Program(MultiService):
             self._logs.close()
             raise SystemExit(1) from None
         # Not now: when it starts, the reactor sets handlers of its own.
-        self._reactor.callWhenRunning(self._started)
+        self._reactor.callWhenRunning(self._running)
 
-    def _started(self) -> None:
+    def _running(self) -> None:
         self._stop_on_signals()
         self._on_signal(signal.SIGHUP, self.reload)
-        self._on_signal(signal.SIGUSR1, self._logs.reopen)
+        self._on_signal(signal.SIGUSR1, self._reopen)
+        self.pushpin.when_ready(self._started)
+
+    def _started(self) -> None:
         self._logs.flush()  # whoever reads "started" finds in the other logs what happened before
         self._runner.write(INFO, "started")
         self._logs.flush()
@@ -207,8 +221,12 @@ class Program(MultiService):
     def reload(self) -> None:
         """What SIGHUP asks for."""
         self._runner.write(INFO, "reloading")
-        self._logs.reopen()
+        self._reopen()
         self.pushpin.reload()
+
+    def _reopen(self) -> None:
+        self._logs.reopen()
+        self.pushpin.reopen()
 
     def _stop_on_signals(self) -> None:
         """Stop on the first signal; a second one finds the system's own handling, which ends us at once."""

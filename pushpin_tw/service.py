@@ -184,9 +184,16 @@ class PushpinService(MultiService):
         """Where the HTTP control API is served; None when it is off."""
         return None if self.control is None else self.control.address
 
+    def when_ready(self, call: Callable[[], None]) -> None:
+        """Call ``call`` once clients are served, which is so when this has started."""
+        call()
+
     def reload(self) -> None:
         """Read the routes again, at once."""
         self.routes.reload()
+
+    def reopen(self) -> None:
+        """Logs are to be opened again; there are none but the program's."""
 
     def reopen(self) -> None:
         """Logs are to be opened again; there are none but the program's."""
@@ -221,11 +228,13 @@ def make_service(
     clock: Any = None,
     random: random_module.Random | None = None,
     stats: Any = None,
+    worker: bool = False,
 ) -> PushpinService:
     """Build everything that ``config`` asks for.
 
     ``routes`` are lines that replace the routes file.  ``clock`` and ``random`` are for tests: with them,
-    timeouts and jitter are theirs while sockets stay real.
+    timeouts and jitter are theirs while sockets stay real.  A ``worker`` serves clients alone: what there can
+    be only one of is its parent's.
     """
     if reactor is None:
         from twisted.internet import reactor
@@ -237,7 +246,7 @@ def make_service(
     _make_gateway(service, services, routes)
     services.connections = Connections(service.broker, registry.get)
     service.routes.setServiceParent(service)
-    for source in publish_sources():
+    for source in () if worker else publish_sources():
         inlet = source.service(config, service.broker, services)
         if inlet is not None:
             inlet.setServiceParent(service)

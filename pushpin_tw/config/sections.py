@@ -201,6 +201,10 @@ class Tw:
     """Deliveries in one turn of the reactor."""
     publish_backlog: int = _key(kinds.integer(1), 50_000)
     """Items that may wait for delivery; then publishers have to wait."""
+    workers: int = _key(kinds.integer(0), 1)
+    """Processes that serve clients; 0: one for each core."""
+    link_backlog: int = _key(kinds.integer(1), 16_000_000)
+    """Bytes that may wait for a worker process that is behind; then publishers have to wait."""
     max_open_requests: int = _key(kinds.integer(-1), -1)
     """Requests that one target is asked at the same time; below 1: unlimited."""
     websocket_lenient: bool = _key(kinds.flag, False)

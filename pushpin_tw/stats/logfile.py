@@ -34,7 +34,7 @@ class Output:
 
     def __init__(self, target: str | int, clock: IReactorTime) -> None:
         """``target`` is a path or a descriptor, such as 1; opened by the first flush or by ``reopen``."""
-        self._target = target
+        self.target = target
         self._clock = clock
         self._descriptor = -1 if isinstance(target, str) else target
         self._lines: list[str] = []
@@ -75,12 +75,12 @@ class Output:
         """
         if self._descriptor < 0:
             flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
-            self._descriptor = os.open(str(self._target), flags, 0o666)
+            self._descriptor = os.open(str(self.target), flags, 0o666)
 
     def reopen(self) -> None:
         """Go on in a new file if the old one was moved; a descriptor stays."""
         self.flush()
-        if isinstance(self._target, str):
+        if isinstance(self.target, str):
             self.close()
             try:
                 self.open()
@@ -90,7 +90,7 @@ class Output:
     def close(self) -> None:
         """Write what waits; a later line opens the file again."""
         self.flush()
-        if isinstance(self._target, str) and self._descriptor >= 0:
+        if isinstance(self.target, str) and self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
 
@@ -183,8 +183,13 @@ class JsonVoice:
 class Logs:
     """The voices of a process and the outputs that they use."""
 
-    def __init__(self, voices: Mapping[str, Voice], outputs: tuple[Output, ...] = ()) -> None:
+    def __init__(
+        self, voices: Mapping[str, Voice], outputs: tuple[Output, ...] = (), own: str | int | None = None
+    ) -> None:
+        """``own`` is where the program itself logs to, a path or a descriptor; None when that is somebody
+        else's business."""
         self.voices = voices
+        self.own = own
         self._outputs = outputs
 
     def open(self) -> None:

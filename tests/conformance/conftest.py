@@ -19,6 +19,7 @@ from tests.support.zmqscene import Publishers
 def pytest_addoption(parser: pytest.Parser) -> None:
     """``pytest tests/conformance --reference`` judges the expectations by /usr/bin/pushpin, in real time."""
     parser.addoption("--reference", action="store_true", help="run the cases against /usr/bin/pushpin")
+    parser.addoption("--workers", type=int, default=1, help="run them against so many workers")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -34,6 +35,11 @@ def start(request: pytest.FixtureRequest) -> Start:
         from tests.support.reference import ReferenceProxy
 
         return ReferenceProxy.start
+    count = request.config.getoption("--workers", 1)
+    if count > 1:
+        from tests.support.crewed import CrewedProxy
+
+        return CrewedProxy.of(count)
     from tests.support.service import ServiceProxy
 
     return ServiceProxy.start

@@ -43,7 +43,8 @@ class Notebook:
         """At the levels that the configuration asks for."""
         levels = config.runner.log_level
         voices = {service: _NotedVoice(self, service, levels.of(service)) for service in SERVICES}
-        self.journal = Journal(config, Logs(voices))
+        self.logs = Logs(voices)
+        self.journal = Journal(config, self.logs)
 
     def texts(self, service: str = "", level: int | None = None) -> list[str]:
         """What stands in the lines, of one service or level if asked so."""

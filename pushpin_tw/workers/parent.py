@@ -1,0 +1,198 @@
+"""The parent of worker processes: opens what there can be only one of, and serves no client itself.
+
+Made by ``process`` in place of ``service.PushpinService`` when ``[tw] workers`` asks for several processes,
+and used in the same way.  Publish inputs and commands run here, with the hub as their broker.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import random as random_module
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from typing import Any
+
+from twisted.application.service import MultiService, Service
+from twisted.internet.defer import Deferred, DeferredList
+
+from pushpin_tw.config import Config
+from pushpin_tw.descriptors import listener_name
+from pushpin_tw.edge.doors import open_tcp
+from pushpin_tw.edge.listener import open_local
+from pushpin_tw.options import Settings
+from pushpin_tw.service import Services, publish_sources
+from pushpin_tw.stats.logfile import Logs
+from pushpin_tw.workers.crew import Crew, Worker
+from pushpin_tw.workers.hub import Hub
+from pushpin_tw.workers.link import Message
+from pushpin_tw.workers.share import share
+
+Listening = list[tuple[str, socket.socket]]
+
+
+class Parent(MultiService):
+    """One pushpin of several processes."""
+
+    def __init__(
+        self,
+        config: Config,
+        settings: Settings,
+        logs: Logs,
+        count: int,
+        reactor: Any,
+        stats: Any,
+        clock: Any = None,
+    ) -> None:
+        """``count`` workers, which write to the same ``logs``; ``stats`` is an ``IStatsSink``; ``clock`` is
+        for tests."""
+        super().__init__()
+        self.setName("pushpin")
+        self.config = config
+        self.stats = stats
+        self.lent = Services(config, reactor, clock or reactor, random_module.Random(), stats)
+        self.hub = Hub(stats)
+        self.control: Any = None
+        self._settings = settings
+        self._logs = logs
+        self._count = count
+        self._drained: dict[int, Deferred[None]] = {}
+        self.crew = Crew(self.lent, self.hub, self._beginning, self._hear, config.tw.link_backlog)
+        self.lent.connections = self.crew.questions
+        self.doors = Doors(config, count, stats)
+        _Crew(self.doors, self.crew).setServiceParent(self)
+        for source in publish_sources():
+            inlet = source.service(config, self.hub, self.lent)
+            if inlet is not None:
+                inlet.setServiceParent(self)
+                if source.name == "http":
+                    self.control = inlet
+
+    @property
+    def client_addresses(self) -> list[Any]:
+        """As of ``PushpinService``."""
+        return list(self.doors.addresses)
+
+    @property
+    def control_address(self) -> tuple[str, int] | None:
+        """As of ``PushpinService``."""
+        return None if self.control is None else self.control.address
+
+    def when_ready(self, call: Any) -> None:
+        """Call ``call`` once all workers serve."""
+        self.crew.on_ready = call
+
+    def reload(self) -> None:
+        """Let all workers read the routes again."""
+        self.crew.tell("reload")
+
+    def reopen(self) -> None:
+        """Let all workers open their logs again."""
+        self.crew.tell("reopen")
+
+    def drain(self) -> Deferred[Any]:
+        """Let nobody in any more, and everybody go; fires when they have gone."""
+        self.crew.stopping = True  # who dies now is not replaced
+        self.doors.close()
+        for worker in self.crew.workers:
+            worker.close_listening()
+        reached = self.crew.tell("drain")
+        self._drained = {number: Deferred() for number in reached}
+        return DeferredList(self._drained.values())
+
+    def stopService(self) -> Any:
+        """Stop the workers, then what they were told by."""
+
+        def last(result: Any) -> Any:
+            self.lent.stop()
+            return result
+
+        return DeferredList([super().stopService(), self.crew.stop()]).addBoth(last)
+
+    # ---- workers -------------------------------------------------------------------------------------------
+
+    def _beginning(self, number: int) -> tuple[Any, ...]:
+        return pickle.dumps((share(self.config, self._count), self._settings)), self._logs.own
+
+    def _hear(self, worker: Worker, message: Message) -> None:
+        name = message[0]
+        if name == "log":
+            _, service, level, text, details = message
+            self._logs.voices[service].write(level, text, None, details)
+        elif name == "failed":
+            self.stats.note("error", f"worker {worker.number}: {message[1]}", "runner")
+        elif name in ("drained", "left"):
+            waiting = self._drained.pop(worker.number, None)
+            if waiting is not None:
+                waiting.callback(None)
+
+
+class _Crew(Service):
+    """The doors and the crew as a service."""
+
+    def __init__(self, doors: Doors, crew: Crew) -> None:
+        self._doors = doors
+        self._crew = crew
+
+    def startService(self) -> None:
+        """:raises CannotListenError: an address cannot be used."""
+        super().startService()
+        self._crew.start(self._doors.open())
+
+    def stopService(self) -> None:
+        super().stopService()
+        self._doors.close()
+
+
+class Doors:
+    """The listening sockets: of each TCP address one for every worker, so that the kernel spreads clients
+    evenly; of each Unix socket one that all workers share, as the kernel spreads nothing there."""
+
+    def __init__(self, config: Config, count: int, stats: Any) -> None:
+        self.addresses: list[Any] = []
+        self._config = config.runner
+        self._count = count
+        self._stats = stats
+        self._files: list[str] = []
+
+    def open(self) -> list[Listening]:
+        """Open all of them; for each worker its sockets by name.
+
+        :raises CannotListenError: one cannot be opened; none is open then.
+        :raises ConfigError: a Unix socket shall belong to somebody unknown.
+        """
+        with ExitStack() as opened:
+            places: list[Listening] = [[] for _ in range(self._count)]
+            for name, sockets in self._each():
+                for place, skt in zip(places, sockets, strict=True):
+                    opened.callback(skt.close)
+                    place.append((name, skt))
+            opened.pop_all()
+        return places
+
+    def _each(self) -> Iterator[tuple[str, list[socket.socket]]]:
+        for kind, listens in (("http", self._config.http_port), ("https", self._config.https_ports)):
+            for listen in listens:
+                # Alone at first: what shares its address with strangers would take their clients.
+                alone = open_tcp(listen.host, listen.port)
+                port = alone.getsockname()[1]
+                alone.close()
+                self.addresses.append((listen.host, port))
+                yield (
+                    listener_name(kind, listen),
+                    [open_tcp(listen.host, port, shared=True) for _ in range(self._count)],
+                )
+        for local in self._config.local_ports:
+            skt = open_local(local)
+            self.addresses.append(local.path)
+            self._files.append(local.path)
+            yield listener_name("local", local), [skt.dup() for _ in range(self._count)]
+            skt.close()
+
+    def close(self) -> None:
+        """Remove the files of Unix sockets."""
+        files, self._files = self._files, []
+        for path in files:
+            with suppress(OSError):
+                os.unlink(path)
