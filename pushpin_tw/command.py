@@ -16,6 +16,7 @@ from twisted.python.usage import UsageError
 from pushpin_tw.config import Config
 from pushpin_tw.config.loglevel import ERROR, INFO
 from pushpin_tw.errors import ConfigError
+from pushpin_tw.garbage import look_seldom
 from pushpin_tw.options import Settings, parse_arguments, usage
 from pushpin_tw.process import STDOUT, Program, find_config, load_config, make_logs
 from pushpin_tw.routeswatch import reader_in
@@ -102,6 +103,7 @@ def run(settings: Settings) -> int:
     """Start, run until a signal comes, stop; returns the exit code."""
     from twisted.internet import reactor
 
+    look_seldom()
     own = Output(settings.logfile or STDOUT, reactor)
     try:
         own.open()

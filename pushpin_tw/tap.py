@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from twisted.application.service import IService
 
+from pushpin_tw.garbage import look_seldom
 from pushpin_tw.options import Options
 
 __all__ = ["Options", "makeService"]
@@ -16,4 +17,5 @@ def makeService(options: Options) -> IService:
     """What ``twistd pushpin`` runs."""
     from pushpin_tw.process import twistd_program  # twistd asks for options without wanting the rest
 
+    look_seldom()
     return twistd_program(options.settings, options.parent or {})

@@ -42,6 +42,7 @@ LEVELS = {
     "testing": 6,
     "plugins": 6,
     "service": 6,
+    "garbage": 6,
     "routeswatch": 6,
     "workers": 6,
     "options": 6,
