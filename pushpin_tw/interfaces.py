@@ -385,12 +385,6 @@ class IStatsSink(Interface):
     def linked(method, uri, status, size):  # type: ignore[no-untyped-def]
         """A hold asked the origin again (``method`` is bytes, ``uri`` str) and got so many bytes."""
 
-    def subscribed(mode, channel):  # type: ignore[no-untyped-def]
-        """The first hold of a mode ('response', 'stream', 'ws') joined a channel."""
-
-    def unsubscribed(mode, channel):  # type: ignore[no-untyped-def]
-        """The last one left (after lingering)."""
-
     def published(channel, receivers):  # type: ignore[no-untyped-def]
         """An item was handed to so many holds."""
 

@@ -46,6 +46,7 @@ from pushpin_tw.routing.route import Route, Target
 from pushpin_tw.routing.table import RouteTable
 from pushpin_tw.stats.connections import Connections as Registry
 from pushpin_tw.stats.journal import Journal
+from pushpin_tw.stats.report import StatsSocket, make_outlet, make_tally, wants_figures
 from pushpin_tw.wheel import Wheel
 from pushpin_tw.wire.gripsig import Key, load_key
 
@@ -66,6 +67,8 @@ class Services:
         self.wheel = Wheel(clock, lambda: stats.failure("timer"))
         self.connections: Any
         """Set by who builds the rest."""
+        self.tally: Any = None
+        """ITally; None when nobody wants figures."""
         self._shared: dict[str, Any] = {}
 
     def shared(self, name: str, make: Callable[[], Any]) -> Any:
@@ -172,6 +175,8 @@ class PushpinService(MultiService):
         self.listeners: Any
         self.routes: RoutesWatch
         self.control: Any = None
+        self.statistics: StatsSocket | None = None
+        """Where figures go; None when nobody wants any."""
         self.setName("pushpin")
 
     @property
@@ -241,9 +246,11 @@ def make_service(
     stats = stats or Journal(config)
     services = Services(config, reactor, clock or reactor, random or random_module.Random(), stats)
     service = PushpinService(config, services)
-    registry = Registry(1)
+    if wants_figures(config):
+        _make_statistics(service, services)
     service.broker = _make_broker(services)
     _make_gateway(service, services, routes)
+    registry = Registry(1) if services.tally is None else services.tally.connections
     services.connections = Connections(service.broker, registry.get)
     service.routes.setServiceParent(service)
     for source in () if worker else publish_sources():
@@ -255,6 +262,14 @@ def make_service(
     service.listeners = ClientListeners(config, service.gateway, services)
     _Doors(service.listeners).setServiceParent(service)
     return service
+
+
+def _make_statistics(service: PushpinService, services: Services) -> None:
+    outlet = make_outlet(services)
+    services.tally = make_tally(services, outlet)
+    outlet.collect = services.tally.flush
+    service.statistics = StatsSocket(outlet, services)
+    service.statistics.setServiceParent(service)
 
 
 class _Doors(Service):
@@ -283,7 +298,8 @@ def _make_broker(services: Services) -> Broker:
         handler.message_block_size,
         services.config.tw.publish_backlog,
     )
-    return Broker(
+    fanout.tally = services.tally
+    broker = Broker(
         fanout,
         services.wheel,
         services.stats,
@@ -292,6 +308,8 @@ def _make_broker(services: Services) -> Broker:
         ttl=handler.id_cache_ttl,
         first_update=handler.update_on_first_subscription,
     )
+    broker.tally = services.tally
+    return broker
 
 
 def _upstream_key(services: Services) -> Key | None:
@@ -318,6 +336,7 @@ def _make_gateway(service: PushpinService, services: Services, routes: Sequence[
     )
     rewriter = Rewriter(config.proxy)
     gateway = Gateway(settings, rewriter, origins, services.clock, os.urandom, services.stats)
+    gateway.tally = services.tally
     gateway.sockjs = services.shared("edge.sockjs", lambda: SockJs(services))
     filters = Filters(message_filters())
     links = services.shared(
@@ -337,6 +356,7 @@ def _make_gateway(service: PushpinService, services: Services, routes: Sequence[
             subscription_max=config.handler.connection_subscription_max,
             links=links,
             filters=filters,
+            tally=services.tally,
         )
     )
 

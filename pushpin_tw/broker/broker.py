@@ -46,6 +46,8 @@ class Broker:
         self._fanout = fanout
         self._wheel = wheel
         self._stats = stats
+        self.tally: Any = None
+        """ITally; None when nobody wants figures."""
         self._linger = linger
         self._channels: dict[str, Channel] = {}
         self._watchers: list[Any] = []
@@ -67,6 +69,8 @@ class Broker:
         """Queue items for the holds that wait for them, in order."""
         for item in items:
             try:
+                if self.tally is not None:
+                    self.tally.received(item)
                 self._publish(item)
             except Exception:
                 self._stats.failure("publish")
@@ -87,9 +91,14 @@ class Broker:
     def _deliver(self, channel: Channel, item: Item) -> None:
         receivers = 0
         if channel.groups:
-            parcel = Parcel(item, self._wheel.seconds())
+            parcel, tally = Parcel(item, self._wheel.seconds()), self.tally
             for group in channel.groups.values():
-                receivers += self._fanout.add(group, parcel)
+                reached = self._fanout.add(group, parcel)
+                receivers += reached
+                if tally is not None and reached:
+                    tally.sent(parcel, group.bucket, group.kind, reached)
+            if tally is not None and receivers:
+                tally.message(parcel, channel.holds)
         self._stats.published(item.channel, receivers)
 
     def subscribe(self, hold: Any, channel: str) -> None:
@@ -101,23 +110,28 @@ class Broker:
                 self._newcomers.add(record)
             for watcher in self._watchers:
                 watcher.channel_opened(channel)
-        first = record.add(hold)
+        if not record.add(hold):
+            return
+        if self.tally is not None:
+            self.tally.joined(MODES[hold.kind], channel)
         if hold.kind == RESPONSE and record.lingers:
-            record.lingers = False
             self._wheel.cancel(record)
-        elif first:
-            self._stats.subscribed(MODES[hold.kind], channel)
+            self._waited(record)
 
     def unsubscribe(self, hold: Any, channel: str) -> None:
         """The opposite; harmless when ``hold`` is not subscribed."""
         record = self._channels.get(channel)
         if record is None or not record.remove(hold):
             return
-        if hold.kind == RESPONSE and self._linger > 0:
+        last = not record.holds[hold.kind]
+        lingers = last and hold.kind == RESPONSE and self._linger > 0
+        if self.tally is not None:
+            self.tally.left(MODES[hold.kind], channel, lingers)
+        if lingers:
             record.lingers = True
             self._wheel.schedule(record, self._linger)
+        if lingers or not last:
             return
-        self._stats.unsubscribed(MODES[hold.kind], channel)
         if record.lingers and not record.groups and self._watchers:
             self._wheel.cancel(record)
             self._linger_over(record)
@@ -125,9 +139,14 @@ class Broker:
             self._sweep(record)
 
     def _linger_over(self, record: Channel) -> None:
-        record.lingers = False
-        self._stats.unsubscribed("response", record.name)
+        self._waited(record)
         self._sweep(record)
+
+    def _waited(self, record: Channel) -> None:
+        """Nobody is waited for any more."""
+        record.lingers = False
+        if self.tally is not None:
+            self.tally.lingered(MODES[RESPONSE], record.name)
 
     def _sweep(self, record: Channel) -> None:
         if record.deserted and self._channels.get(record.name) is record:

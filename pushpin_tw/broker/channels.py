@@ -82,7 +82,7 @@ class Channel:
         self._on_linger = on_linger
 
     def add(self, hold: Any) -> bool:
-        """Let ``hold`` join; whether it is the first of its kind."""
+        """Let ``hold`` join; false when it is here already."""
         key = (hold.kind, hold.form, hold.bucket)
         group = self.groups.get(key)
         if group is None:
@@ -90,12 +90,11 @@ class Channel:
         elif hold in group.members:
             return False
         group.add(hold)
-        count = self.holds.get(hold.kind, 0)
-        self.holds[hold.kind] = count + 1
-        return not count
+        self.holds[hold.kind] = self.holds.get(hold.kind, 0) + 1
+        return True
 
     def remove(self, hold: Any) -> bool:
-        """Let ``hold`` leave; whether it was the last of its kind."""
+        """Let ``hold`` leave; false when it is not here."""
         key = (hold.kind, hold.form, hold.bucket)
         group = self.groups.get(key)
         if group is None or hold not in group.members:
@@ -104,7 +103,7 @@ class Channel:
         if not group.members:
             del self.groups[key]
         self.holds[hold.kind] -= 1
-        return not self.holds[hold.kind]
+        return True
 
     @property
     def deserted(self) -> bool:

@@ -99,6 +99,8 @@ class Fanout:
         self._pace = pace
         self._later = later
         self._stats = stats
+        self.tally: Any = None
+        """ITally; None when nobody wants figures."""
         self._hwm = hwm
         self._block = block if pace.limited else -1
         self._buckets: dict[str, Bucket] = {}
@@ -268,10 +270,19 @@ class Fanout:
                 targets = tuple(hold for hold in targets if hold in group.members)
             budget -= len(targets) * batch.weight
             self._deliver(batch, targets)
+            if self.tally is not None and targets:
+                self._count(batch, len(targets))
             if self._delivered is not None and targets and batch.action == "send":
                 for parcel in batch.parcels:
                     self._delivered(parcel.since, len(targets))
         return budget
+
+    def _count(self, batch: Batch, receivers: int) -> None:
+        """Count what was written; other holds than these count for themselves."""
+        group = batch.group
+        if batch.parts and not group.tailored and group.kind != RESPONSE:
+            counts = self.tally.routes[group.bucket]
+            counts.delivered(group.kind, receivers, batch.size, len(batch.parts))
 
     def _encode(self, batch: Batch) -> bool:
         try:

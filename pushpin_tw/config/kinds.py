@@ -104,6 +104,11 @@ def choice(*values: str) -> Kind:
     return kind
 
 
+def either(word: str, otherwise: str) -> Kind:
+    """One word, or else another one (zeromq 5.1)."""
+    return lambda items: word if text(items) == word else otherwise
+
+
 def forwarded_protocol(items: tuple[str, ...]) -> str:
     """``true``, ``proto-only``, or '' for anything else (proxy 2.5)."""
     value = text(items).lower()

@@ -173,7 +173,7 @@ class Handler:
     """Seconds that statistics of a subscription live."""
     stats_report_interval: int = _key(kinds.integer(0), 10)
     """Seconds."""
-    stats_format: str = _key(kinds.choice("tnetstring", "json"), "tnetstring")
+    stats_format: str = _key(kinds.either("json", "tnetstring"), "tnetstring")
     """How statistics are written."""
     prometheus_port: Listen | LocalListen | None = _key(kinds.metrics_port, None)
     """Metrics."""

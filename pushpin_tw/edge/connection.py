@@ -45,6 +45,8 @@ class RequestStage(Stage, Protocol):
 class ClientConnection:
     """A client over plain TCP or a Unix socket."""
 
+    secure = False
+
     __slots__ = (
         "active",
         "asked",
@@ -226,6 +228,8 @@ class TlsClientConnection(ClientConnection):
     """
 
     __slots__ = ("_patient",)
+
+    secure = True
 
     def __init__(self, stage: Stage, watch: Watch, peer: str) -> None:
         """As for any other client."""

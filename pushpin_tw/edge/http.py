@@ -141,6 +141,7 @@ class HttpStage:
                 raise HttpError(f"Request header size exceeded limit of {self._limit} bytes.")
             return None
         request = parse_request(data[:end])
+        request.size = end
         connection.buffer = data[end:]
         return request
 

@@ -14,8 +14,10 @@ from zope.interface import implementer
 from pushpin_tw.edge.connection import ClientConnection, RequestStage
 from pushpin_tw.edge.parting import parts, retire
 from pushpin_tw.errors import HttpError
+from pushpin_tw.figures import ICounted
 from pushpin_tw.interfaces import IResponder
 from pushpin_tw.wire.headers import Header
+from pushpin_tw.wire.headsize import words
 from pushpin_tw.wire.http1 import LAST_CHUNK, encode_chunk, encode_head, status_line
 from pushpin_tw.wire.message import Request
 from pushpin_tw.wire.render import bodiless, framing_lines, whole_response
@@ -24,10 +26,11 @@ HALF_CLOSE = 0.1
 """Seconds.  A client that closes its side right behind its request wants the answer (``printf ... | nc``);
 one that does so later has given up: nothing else tells of a client that went away, and would end its hold."""
 
+_HEAD_END = b"\r\n\r\n"
 _PLAIN: tuple[Header, ...] = ((b"Content-Type", b"text/plain"),)
 
 
-@implementer(IResponder)
+@implementer(ICounted, IResponder)
 class Responder:
     """Lives as long as its request; dead afterwards, when every call does nothing."""
 
@@ -38,13 +41,18 @@ class Responder:
         "_left",
         "_owner",
         "_pieces",
+        "believed",
         "chunked",
+        "cohort",
         "head_only",
         "minor",
+        "number",
         "persistent",
         "sent",
         "started",
     )
+
+    kind = "http"
 
     def __init__(self, connection: ClientConnection, request: Request) -> None:
         self._connection: ClientConnection | None = connection
@@ -59,6 +67,23 @@ class Responder:
         self.chunked = False
         self.started = False
         self.sent = 0
+        self.number = 0
+        self.cohort: Any = None
+        self.believed = ""
+        """The client's address, when that is not the socket's."""
+
+    @property
+    def secure(self) -> bool:
+        """Whether the client speaks TLS."""
+        return self._connection is not None and self._connection.secure
+
+    @property
+    def address(self) -> str:
+        """The client's address, as far as it is believed."""
+        return self.believed or ("" if self._connection is None else self._connection.peer)
+
+    def refresh(self) -> None:
+        """Only WebSockets can."""
 
     @property
     def congested(self) -> bool:
@@ -85,7 +110,10 @@ class Responder:
         if length is None and not self.minor and not self._bodiless:
             self.persistent = False  # only closing ends such a body
         framing, chunked = framing_lines(self.minor, self.persistent, status, length)
-        self._pieces = [encode_head(status_line(self.minor, status, reason), list(headers), framing)]
+        head = encode_head(status_line(self.minor, status, reason), list(headers), framing)
+        if self.cohort is not None:
+            self.cohort.counts.client_header_sent += words(len(head), len(headers) + framing.count(b"\n"))
+        self._pieces = [head]
         self.chunked = chunked
         self._left = length
         self.started = True
@@ -100,6 +128,8 @@ class Responder:
         if not data:
             return
         self.sent += len(data)
+        if self.cohort is not None:
+            self.cohort.counts.client_content_sent += len(data)
         piece = encode_chunk(data) if self.chunked else data
         if self._pieces is None:
             self._pieces = [piece]
@@ -145,6 +175,9 @@ class Responder:
         self.started = True
         if not self.head_only and not bodiless(status):
             self.sent = len(body)
+        if self.cohort is not None:
+            self.cohort.counts.client_header_sent += words(len(data) - self.sent, len(headers) + 1)
+            self.cohort.counts.client_content_sent += self.sent
         connection.send(data)
         self._end(self.persistent)
 
@@ -163,8 +196,16 @@ class Responder:
         connection = self._connection
         if connection is not None:
             self.started = True
+            if self.cohort is not None:
+                self._count_whole(data)
             connection.send(data)
             self._end(self.persistent)
+
+    def _count_whole(self, data: bytes) -> None:
+        counts = self.cohort.counts
+        head = data.find(_HEAD_END)
+        counts.client_header_sent += words(head + 4, data.count(b"\r\n", 0, head))
+        counts.client_content_sent += len(data) - head - 4
 
     def switch(self, reason: bytes, headers: Sequence[Header], extensions: bytes) -> Any:
         """Nobody has asked for a WebSocket here (``edge.websocket`` answers those who do): as ``abort``."""
@@ -198,6 +239,8 @@ class Responder:
         """Die."""
         connection, self._connection = self._connection, None
         self._owner = self._pieces = None
+        if self.cohort is not None:
+            self.cohort.tally.closed(self)
         if self._body is not None:
             self._body.abandon()
         if connection is not None:

@@ -40,6 +40,8 @@ class HoldRoom:
     links: Any
     """ILinks."""
     filters: Filters
+    tally: Any = None
+    """ITally; None when nobody wants figures."""
     updates: Updates = field(init=False)
     link_times: LinkTimes = field(init=False)
     holds: Counter[str] = field(default_factory=Counter)

@@ -205,6 +205,9 @@ class LinkedStreamHold(Stream):
 
     def _send(self, parcel: Any, channel: str, content: bytes | None) -> None:
         responder = self.responder
+        if self.room.tally is not None:
+            size = parcel.size(self.kind) if content is None else len(content)
+            self.room.tally.routes[self.bucket].delivered(self.kind, 1, size, 1)
         if content is None:
             data = parcel.encoded(self.kind, responder.chunked)
         else:

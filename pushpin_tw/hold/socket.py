@@ -324,6 +324,7 @@ class SocketHold:
         # What filters have let pass as it was is the same frame for everybody.
         frame = parcel.encoded(SOCKET, self.socket.form, None if content is part.content else content)
         if frame:
+            self._count(len(part.content if content is None else content))
             self.deliver(frame, (frame,))
 
     def rest(self) -> None:
@@ -352,12 +353,21 @@ class SocketHold:
                 return
         self._arm(keep_alive)
         if not self.within and not self.socket.congested:
+            if self.room.tally is not None:
+                self.room.tally.active(self.bucket)
+            self._count(len(keep_alive.content))
             self.socket.send(keep_alive.kind, keep_alive.content)
 
     def _send(self, kind: int, content: bytes) -> None:
         if self.socket is not None:
             self.sent()
+            self._count(len(content))
             self.socket.send(kind, content)
+
+    def _count(self, size: int) -> None:
+        """Another message of so many bytes."""
+        if self.room.tally is not None:
+            self.room.tally.routes[self.bucket].delivered(SOCKET, 1, size, 1)
 
 
 def _short(text: str) -> bytes:

@@ -66,6 +66,9 @@ class Stream(Hold):
                 self.last = 0.0
                 self.room.wheel.schedule(self, left)
                 return
+        if self.room.tally is not None:
+            self.room.tally.active(self.bucket)
+            self.room.tally.routes[self.bucket].delivered(self.kind, 1, len(keep_alive.data), 1)
         if keep_alive.data:
             responder.deliver(encode_chunk(keep_alive.data) if responder.chunked else keep_alive.data)
         self.arm()

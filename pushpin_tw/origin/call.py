@@ -261,6 +261,7 @@ class HttpCall:
                 self._buffer = data
                 return None
             response = parse_response(data[:end])
+            response.size = end
             data = data[end:]
             if response.status >= 200:
                 break

@@ -65,6 +65,7 @@ class HttpOrigin:
         except (WireError, OriginError) as error:
             call.unreachable(error if isinstance(error, OriginError) else OriginError(str(error)))
             return call
+        request.size = len(head)
         call.begin(head)
         self._reach(call, name)
         return call

@@ -15,12 +15,14 @@ from pushpin_tw.errors import HttpError, InstructError, OriginError, OriginTimeo
 from pushpin_tw.grip.terms import MAX_BODY
 from pushpin_tw.interfaces import NEVER, IBodySink, IOriginSink, IResponderOwner
 from pushpin_tw.proxy import answers
+from pushpin_tw.proxy.counting import counts_of
 from pushpin_tw.proxy.decision import MAX_REQUEST_BODY, PREFETCH, Decision, decide, relayed_headers
 from pushpin_tw.proxy.held import Acceptance, Retry
 from pushpin_tw.proxy.sharing import Crowd
 from pushpin_tw.proxy.within import NOT_YET, guarded
 from pushpin_tw.routing.route import Route, Target
 from pushpin_tw.routing.uri import Uri
+from pushpin_tw.wire.headsize import request_words, response_words
 from pushpin_tw.wire.message import Request, Response
 
 
@@ -33,6 +35,7 @@ class Exchange:
         "_body",
         "_body_done",
         "_call",
+        "_counts",
         "_gathered",
         "_kept",
         "_logged",
@@ -68,14 +71,13 @@ class Exchange:
         """Whether the client is a GRIP proxy itself."""
         self.last_ids: tuple[tuple[str, str], ...] = ()
         self.crowd: Crowd | None = None
-        """Everybody whom the same answer is for, when that is shared; the exchange that asks speaks to it
-        instead of to its own client."""
+        """Everybody for whom a shared answer is; the exchange that asks speaks to it, not to its client."""
         self._body = body
         """Where the request's body comes from; None when there is none, or the rest is not wanted."""
         self._body_done = body is None
+        self._counts = counts_of(gateway.tally, route.named)
         self._kept = bytearray()
-        self._received = 0
-        self._asked = 0
+        self._received = self._asked = 0
         self._call: Any = None
         self._response: Response | None = None
         self._gathered: bytearray | None = None
@@ -107,14 +109,16 @@ class Exchange:
     def body_received(self, data: bytes) -> None:
         """Keep what may be needed again, pass on what an origin waits for."""
         self._received += len(data)
+        self._counts.client_content_received += len(data)
         if self._call is None or self._replayable:
             self._kept += data
         else:
             self._kept.clear()
         if self._call is not None:
+            self._counts.server_content_sent += len(data)
             self._call.write(data)
-            if self._call is not None and self._call.congested:
-                self._pause_body()
+            if self._call is not None and self._call.congested and self._body is not None:
+                self._body.pause()
         elif self._received >= PREFETCH:
             self._ask()
 
@@ -122,10 +126,6 @@ class Exchange:
     def _replayable(self) -> bool:
         """Whether what has come of the body is kept for failover, holds and re-runs."""
         return self._received <= MAX_REQUEST_BODY
-
-    def _pause_body(self) -> None:
-        if self._body is not None:
-            self._body.pause()
 
     @guarded
     def body_finished(self) -> None:
@@ -172,6 +172,7 @@ class Exchange:
             return
         self._call = NOT_YET
         call = self.gateway.origins.origin(target).fetch(prepared, self)
+        self._counts.server_header_sent += request_words(prepared)
         if self._call is not NOT_YET:
             call.cancel()  # it has answered or failed already; harmless then
             return
@@ -186,15 +187,17 @@ class Exchange:
             kept = bytes(self._kept)
             if not self._replayable:
                 self._kept.clear()
+            self._counts.server_content_sent += len(kept)
             call.write(kept)
         if self._call is not call:
             return  # it has answered meanwhile, or the next target was asked
         if self._body_done:
             call.finish()
-        elif call.congested:
-            self._pause_body()
-        elif self._asked > 1 and self._body is not None:
-            self._body.resume()  # the target before may have been too slow
+        elif self._body is not None:
+            if call.congested:
+                self._body.pause()
+            elif self._asked > 1:
+                self._body.resume()  # the target before may have been too slow
 
     @guarded
     def origin_drained(self) -> None:
@@ -209,6 +212,7 @@ class Exchange:
         """The head: relay or gather?"""
         self._response = response
         self.gateway.answered(self)
+        self._counts.server_header_received += response_words(response)
         self._abandon_body()
         decision = decide(
             response,
@@ -233,6 +237,7 @@ class Exchange:
     @guarded
     def received(self, data: bytes) -> None:
         """Body bytes: pass them on, or gather them."""
+        self._counts.server_content_received += len(data)
         if self._gathered is None:
             self.responder.write(data)
             return
@@ -311,20 +316,16 @@ class Exchange:
         """No (more) answer: the next target, or an error."""
         self._call = None
         self.gateway.unanswered(self)
-        # After so long a silence there is nothing to say to the client either: its own limit, the same, is
-        # over (proxy 8.6).
+        another = self._asked < len(self.route.targets) and self._replayable and self._response is None
+        # After so long a silence the client's own limit, the same, is over as well (proxy 8.6).
         if self.responder.started or isinstance(error, OriginTimeout):
             self._log("error")
             self.responder.abort()
             self._release()
-        elif isinstance(error, OriginUnreachable) and self._may_ask_again():
+        elif another and isinstance(error, OriginUnreachable):
             self._ask()
         else:
             self._fail(error)
-
-    def _may_ask_again(self) -> bool:
-        """Whether there is another target, and nothing of the request or the response is lost for it."""
-        return self._asked < len(self.route.targets) and self._replayable and self._response is None
 
     # ---- the end -------------------------------------------------------------------------------------------
 

@@ -32,11 +32,13 @@ from pushpin_tw.routing.uri import Uri, request_uri
 from pushpin_tw.wheel import WheelClock
 from pushpin_tw.wire.gripsig import Key, verify
 from pushpin_tw.wire.headers import get
+from pushpin_tw.wire.headsize import request_words
 from pushpin_tw.wire.message import OriginRequest, Request, RequestLine
 from pushpin_tw.wire.websocket import check_extensions, check_handshake
 
 _EVENTS = b"application/websocket-events"
 _NO_ROUTE = Route(Condition(), ())
+_FORWARDED = len(b"x-forwarded-for")
 _LENGTHS = frozenset(map(len, (b"user-agent", b"referer", b"grip-last")))
 
 
@@ -78,6 +80,8 @@ class Gateway:
         self.acceptor: Acceptor
         self.sockjs: Any
         """Who takes requests of routes with ``sockjs``."""
+        self.tally: Any = None
+        """ITally; None when nobody wants figures."""
         self.sharing: Sharing | None = None
         """Who lets equal requests share an exchange; None when each is asked for itself."""
 
@@ -98,6 +102,8 @@ class Gateway:
         if route is not None and request.websocket:
             self.open_socket(request, uri, route, responder)
             return
+        if self.tally is not None:
+            self._opened(request, route, responder)
         if (self._settings.auto_cross_origin or (route is not None and route.aco)) and not request.websocket:
             dressed = self._dress(request, uri, route, body, responder)
             if dressed is None:
@@ -118,6 +124,17 @@ class Gateway:
         opening = Opening(self, request, uri, route, responder, name)
         opening.trusted = self._vouched(request)
         opening.start()
+
+    def _opened(self, request: Request, route: Route | None, responder: Any) -> None:
+        """Count a request that was understood."""
+        tally = self.tally
+        if tally.tells_connections:
+            for name, _ in request.headers:
+                # Every request is counted: most headers are passed over by the length of their names.
+                if len(name) == _FORWARDED and name.lower() == b"x-forwarded-for":
+                    responder.believed = self.believed(request, self._vouched(request))
+                    break
+        tally.opened(responder, request_words(request), "" if route is None else route.named)
 
     def _dress(
         self, request: Request, uri: Uri, route: Route | None, body: Any, responder: Any
@@ -199,6 +216,10 @@ class Gateway:
             request, exchange.uri, exchange.route, target, now, length, exchange.last_ids, exchange.trusted
         )
 
+    def believed(self, request: Request, trusted: bool) -> str:
+        """The address of the client for statistics."""
+        return self._rewriter.logical_address(request, trusted)
+
     def rewrite_handshake(self, opening: Opening, target: Target) -> OriginRequest:
         """The handshake as ``target`` shall see it.
 
@@ -243,6 +264,8 @@ class Gateway:
     def rerun(self, retry: Retry, responder: Any) -> None:
         """Run a held request again, by its route's id (grip 11.5)."""
         request = retry.request
+        if self.tally is not None:
+            self.tally.retried(responder)
         if retry.dress is not None:
             responder = dress(responder, retry.dress)
         uri = request_uri(request, self._settings.accept_x_forwarded_protocol)

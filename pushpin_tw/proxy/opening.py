@@ -12,6 +12,7 @@ from typing import Any
 from zope.interface import implementer
 
 from pushpin_tw.errors import OriginError, OriginUnreachable
+from pushpin_tw.figures import ICounted
 from pushpin_tw.grip.wsextension import read_extension
 from pushpin_tw.hold.inbox import Origin
 from pushpin_tw.hold.socket import SocketHold
@@ -24,6 +25,7 @@ from pushpin_tw.routing.route import Route, Target
 from pushpin_tw.routing.uri import Uri
 from pushpin_tw.sockets import IHandshake, ISocketSink
 from pushpin_tw.wire.headers import Header, get_all
+from pushpin_tw.wire.headsize import request_words, response_words
 from pushpin_tw.wire.message import OriginRequest, Request, Response
 
 _HANDSHAKE = frozenset(
@@ -51,7 +53,7 @@ class Handshake:
         return request
 
 
-@implementer(ISocketSink, IResponderOwner)
+@implementer(ICounted, ISocketSink, IResponderOwner)
 class Opening:
     """A handshake on its way."""
 
@@ -59,6 +61,8 @@ class Opening:
         "_asked",
         "_call",
         "_logged",
+        "address",
+        "cohort",
         "connection_id",
         "gateway",
         "request",
@@ -72,6 +76,7 @@ class Opening:
 
     crowd = None
     rerun = None
+    kind = "ws"
 
     def __init__(
         self, gateway: Any, request: Request, uri: Uri, route: Route, responder: Any, connection_id: bytes
@@ -90,6 +95,21 @@ class Opening:
         self._asked = 0
         self._call: Any = None
         self._logged = False
+        self.address = ""
+        self.cohort: Any = None
+
+    @property
+    def number(self) -> bytes:
+        """As ``ICounted``."""
+        return self.connection_id
+
+    @property
+    def secure(self) -> bool:
+        """As ``ICounted``."""
+        return self.request.secure
+
+    def refresh(self) -> None:
+        """As ``ICounted``; the origin is being asked already."""
 
     @property
     def debug(self) -> bool:
@@ -100,6 +120,10 @@ class Opening:
     def start(self) -> None:
         """Ask the first target."""
         self.responder.own(self)
+        tally = self.gateway.tally
+        if tally is not None:
+            self.address = self.gateway.believed(self.request, self.trusted)
+            tally.opened(self, request_words(self.request), self.route.named)
         self._ask()
 
     def _ask(self) -> None:
@@ -140,8 +164,11 @@ class Opening:
             self.lost()
             socket.abort()
             return
-        self._release()
         tunnel = Tunnel(client, socket, target.over_http, self.gateway.stats)
+        if self.cohort is not None:
+            self._count_answer(response)
+            tunnel.counted(self)
+        self._release()
         prefix = None if extension is None or self.trusted else extension.prefix
         try:
             self._log(101)
@@ -167,6 +194,8 @@ class Opening:
         responder.persistent = False
         headers = [pair for pair in response.headers if pair[0].lower() not in _REFUSAL]
         self._log(response.status, answers.body_size(responder, response.status, b"", (), body))
+        if self.cohort is not None:
+            self._count_answer(response, len(body))
         self._release()
         responder.respond(response.status, response.reason, headers, body)
 
@@ -217,6 +246,17 @@ class Opening:
 
     def _release(self) -> None:
         self.responder = None
+        if self.cohort is not None:
+            self.cohort.tally.closed(self)
+
+    def _count_answer(self, response: Response, size: int = 0) -> None:
+        """Count what the origin has said, which is about what the client is told."""
+        counts = self.cohort.counts
+        head = response_words(response)
+        counts.server_header_received += head
+        counts.server_content_received += size
+        counts.client_header_sent += head
+        counts.client_content_sent += size
 
     def _log(self, status: int, size: int = 0) -> None:
         if not self._logged:

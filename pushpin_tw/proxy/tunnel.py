@@ -28,6 +28,7 @@ from pushpin_tw.grip.wscontrol import (
 from pushpin_tw.grip.wssorting import Sorter
 from pushpin_tw.hold.socket import SocketHold
 from pushpin_tw.interfaces import IParting
+from pushpin_tw.proxy.counting import CountedSocket
 from pushpin_tw.sockets import BINARY, GOING_AWAY, MESSAGE, NORMAL, ISocketOwner
 
 P = ParamSpec("P")
@@ -74,6 +75,7 @@ class ClientEnd:
         if kind > BINARY:
             origin.send(kind, data)
         elif data or last:
+            tunnel.from_client(len(data), last)
             origin.send(kind, data, tunnel.fresh, last)
             tunnel.fresh = last
         if origin.congested:
@@ -180,7 +182,7 @@ class Nobody:
 _NOBODY = Nobody()
 
 
-class Tunnel:
+class Tunnel(CountedSocket):
     """A client and its origin; what each of the two does comes in through its end."""
 
     __slots__ = (
@@ -198,6 +200,7 @@ class Tunnel:
 
     def __init__(self, client: Any, origin: Any, over_http: bool, stats: Any) -> None:
         """``client`` is an ``IClientSocket``, ``origin`` an ``IOriginSocket``."""
+        super().__init__()
         self.client = client
         self.origin: Any = origin
         """None when it is detached or gone."""
@@ -233,6 +236,7 @@ class Tunnel:
         client, hold = self.client, self._hold
         client.send(kind, data, first, last)
         if kind <= BINARY:
+            self.from_origin(len(data), last)
             self.within = not last
         if hold is not None:
             hold.sent()
@@ -277,6 +281,7 @@ class Tunnel:
         answered = self.closing
         self.closing = True
         self._leave()
+        self.ended()
         if origin is None:
             return
         origin.own(_NOBODY)
@@ -291,6 +296,7 @@ class Tunnel:
         if not self.closing:
             self.closing = True
             self._leave()
+            self.ended()
             self.client.abort()
         else:
             self.client.resume()  # it may have been waiting for an origin that takes no more
@@ -300,7 +306,7 @@ class Tunnel:
         self._stats.failure(where)
         self.closing = True
         origin, self.origin = self.origin, None
-        ends: list[Callable[[], object]] = [self._leave, self.client.abort]
+        ends: list[Callable[[], object]] = [self.ended, self._leave, self.client.abort]
         if origin is not None:
             ends.append(origin.abort)
         for end in ends:

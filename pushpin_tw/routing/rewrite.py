@@ -81,6 +81,11 @@ class Rewriter:
         # Instructions and streams must arrive uncompressed.
         self._dropped = self._dropped_plain | {b"accept-encoding"}
 
+    def logical_address(self, request: Request, trusted: bool) -> str:
+        """Who the client is for statistics; see ``ForwardedRule``."""
+        rule = self._trusted_rule if trusted else self._rule
+        return rule.logical_address(request.headers, request.peer)
+
     def rewrite(
         self,
         request: Request,

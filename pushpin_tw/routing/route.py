@@ -104,6 +104,11 @@ class Route:
     no_grip: bool = False
     log_level: int | None = None
 
+    @property
+    def named(self) -> str:
+        """The id if the line named one, else ''."""
+        return self.id if self.explicit_id else ""
+
 
 # ---- how targets are written -------------------------------------------------------------------------------
 

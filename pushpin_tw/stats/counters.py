@@ -47,6 +47,8 @@ _REPORTED = tuple(name for name in FIELDS if name not in ("live", "requests", "a
 _RARE = frozenset({"blocks-received", "blocks-sent"})
 """What is reported only when it is not zero."""
 
+SOCKET = "ws-message"
+
 Delta = dict[str, list[int]]
 """Route to numbers in the order of ``FIELDS``."""
 
@@ -124,6 +126,28 @@ class Counts:
         self.server_header_received = self.server_header_sent = 0
         self.server_content_received = self.server_content_sent = 0
         self.server_messages_received = self.server_messages_sent = 0
+
+    def from_client(self, size: int, last: bool) -> None:
+        """A piece of a message, which a server is given; ``last``: the message is complete."""
+        self.client_content_received += size
+        self.server_content_sent += size
+        if last:
+            self.client_messages_received += 1
+            self.server_messages_sent += 1
+
+    def from_server(self, size: int, last: bool) -> None:
+        """The same in the other direction."""
+        self.server_content_received += size
+        self.client_content_sent += size
+        if last:
+            self.server_messages_received += 1
+            self.client_messages_sent += 1
+
+    def delivered(self, kind: str, receivers: int, size: int, messages: int) -> None:
+        """Items have been written to holds of a kind: so many, with so many bytes together for each."""
+        self.client_content_sent += receivers * size
+        if kind == SOCKET:
+            self.client_messages_sent += receivers * messages
 
     def take(self) -> list[int]:
         """The numbers in the order of ``FIELDS``; the sums begin again."""

@@ -106,12 +106,6 @@ class Journal:
     def took(self, name: str, seconds: float, n: int = 1, route: str = "") -> None:
         """Nor are these."""
 
-    def subscribed(self, mode: str, channel: str) -> None:
-        """See ``held``, which knows the request as well."""
-
-    def unsubscribed(self, mode: str, channel: str) -> None:
-        """Not worth a line."""
-
     def note(self, level: str, text: str, service: str = "proxy") -> None:
         """See ``IStatsSink``."""
         self._voices[service].write(_LEVELS[level], text)

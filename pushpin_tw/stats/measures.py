@@ -58,8 +58,6 @@ class Measures:
         self.request_finished = behind.request_finished
         self.held = behind.held
         self.linked = behind.linked
-        self.subscribed = behind.subscribed
-        self.unsubscribed = behind.unsubscribed
         self.published = behind.published
         self.note = behind.note
         self.failure = behind.failure

@@ -40,7 +40,7 @@ class Subscriptions:
         else:
             self._tell(mode, channel, number)
 
-    def left(self, mode: str, channel: str, number: int = 1, lingers: bool = False) -> None:
+    def left(self, mode: str, channel: str, lingers: bool = False, number: int = 1) -> None:
         """So many less; ``lingers``: whoever reports it keeps the channel for a while."""
         key = (mode, channel)
         slot = self._slot(key)

@@ -7,7 +7,7 @@ numbers and dictionaries, no text, and nothing that takes a timer for each conne
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from zope.interface import implementer
@@ -15,6 +15,7 @@ from zope.interface import implementer
 from pushpin_tw.figures import ITally
 from pushpin_tw.stats.connections import Connections
 from pushpin_tw.stats.counters import Cohort, Counters, Delta
+from pushpin_tw.stats.rounds import Rounds
 from pushpin_tw.wheel import Wheel
 
 SOON = 0.1
@@ -27,7 +28,7 @@ _RESPONSE = "http-response"
 class Outlet(Protocol):
     """Where figures go: the packets of this process, or the link to another one."""
 
-    wanted: Collection[str]
+    wanted: frozenset[str]
     """The types of packets that anybody has subscribed to."""
 
     def add(self, delta: Delta) -> None:
@@ -61,7 +62,7 @@ class _Soon:
 
 @implementer(ITally)
 class Tally:
-    """Counts for one process; an entry of the wheel, once in a second while anything is connected."""
+    """Counts for one process."""
 
     def __init__(
         self,
@@ -78,7 +79,6 @@ class Tally:
         self.connections = Connections(ttl * 3 // 4, worker)
         self.tells_connections = tells_connections
         self.second = 0
-        self.due = self.slot = 0
         self.joined = outlet.joined
         self.left = outlet.left
         self.lingered = outlet.lingered
@@ -87,9 +87,9 @@ class Tally:
         self._ttl = ttl
         self._block = block
         self._number = 0
-        self._began = 0.0
-        """When the second of the moment did."""
         self._soon = _Soon(self)
+        self._seconds = Rounds(wheel, 1.0, self._passed)
+        """While anything is connected."""
 
     # ---- connections ---------------------------------------------------------------------------------------
 
@@ -163,30 +163,20 @@ class Tally:
 
     def _wake(self) -> None:
         self._wheel.schedule(self._soon, SOON)
-        if not self.due:
-            self._began = self._wheel.seconds()
-            self._wheel.schedule(self, 1.0)
+        self._seconds.start()
 
     def flush(self) -> None:
         """Hand over what was counted; for whoever reads it elsewhere, too."""
         self._outlet.add(self.routes.take())
 
-    def expired(self) -> None:
-        """The wheel's call: one second has passed, or more."""
-        now = self._wheel.seconds()
-        self._began = max(self._began, now - LONGEST)
-        while self._began + 1.0 <= now:
-            self._began += 1.0
-            self._tick()
-        if self.routes.live:
-            self._wheel.schedule(self, self._began + 1.0 - now)
-
-    def _tick(self) -> None:
-        self.second += 1
-        self.routes.tick()
-        if "conn" in self._outlet.wanted:
-            for connection in tuple(self.connections.turn(self.second).values()):
-                self._tell(connection)
+    def _passed(self, seconds: int) -> bool:
+        for _ in range(min(seconds, LONGEST)):
+            self.second += 1
+            self.routes.tick()
+            if "conn" in self._outlet.wanted:
+                for connection in tuple(self.connections.turn(self.second).values()):
+                    self._tell(connection)
+        return self.routes.live > 0
 
     # ---- items ---------------------------------------------------------------------------------------------
 

@@ -69,14 +69,6 @@ class RecordedStats:
         """As ``IStatsSink``."""
         self.events.append(("linked", method, uri, status, size))
 
-    def subscribed(self, mode: str, channel: str) -> None:
-        """As ``IStatsSink``."""
-        self.events.append(("subscribed", mode, channel))
-
-    def unsubscribed(self, mode: str, channel: str) -> None:
-        """As ``IStatsSink``."""
-        self.events.append(("unsubscribed", mode, channel))
-
     def published(self, channel: str, receivers: int) -> None:
         """As ``IStatsSink``."""
         self.events.append(("published", channel, receivers))

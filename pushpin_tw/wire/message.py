@@ -35,6 +35,8 @@ class Request:
     """Whether the client speaks TLS; set by the edge."""
     peer: str = ""
     """The TCP peer's address; empty for a Unix socket; set by the edge."""
+    size: int = 0
+    """Bytes of the head as it came; set by the edge, 0 when it did not come like this."""
 
     @property
     def has_body(self) -> bool:
@@ -55,6 +57,8 @@ class Response:
     minor: int = 1
     keep_alive: bool = True
     """Whether the origin lets its connection persist."""
+    size: int = 0
+    """Bytes of the head as it came; 0 when it came in another form, or was made here."""
 
 
 @dataclass(slots=True)
@@ -75,6 +79,8 @@ class OriginRequest:
     """The path of the rewritten URI, without query."""
     query: bytes | None = None
     """The query, without ``?``; None when there was none."""
+    size: int = 0
+    """Bytes of the head as the origin writes it, set by it; 0 when it writes another form."""
     body_on_demand: bool = False
     """Where bodies can be asked for, this one waits until it is: events of a WebSocket (zeromq 2.6)."""
 

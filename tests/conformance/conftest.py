@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import pytest_twisted
 
+from tests.support.monitors import Monitors
 from tests.support.origin import ScriptedOrigin
 from tests.support.running import refusing
 from tests.support.stage import Stage, Start
@@ -74,6 +75,14 @@ async def publishers(start: Start, tmp_path: Path) -> AsyncIterator[Publishers]:
     publishers = Publishers(await ScriptedOrigin.listen(), start, tmp_path)
     yield publishers
     await publishers.clear()
+
+
+@pytest_twisted.async_yield_fixture
+async def monitors(start: Start, tmp_path: Path) -> AsyncIterator[Monitors]:
+    """A ``scene`` with somebody who watches statistics."""
+    monitors = Monitors(await ScriptedOrigin.listen(), start, tmp_path)
+    yield monitors
+    await monitors.clear()
 
 
 @pytest_twisted.async_yield_fixture

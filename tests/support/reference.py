@@ -128,6 +128,9 @@ class ReferenceProxy(Proxy):
     async def held(self, channel: str, count: int = 1, kind: str = "") -> None:
         await sleep(PAUSE)
 
+    async def watched(self) -> None:
+        await sleep(PAUSE)
+
     async def time_until(self, condition: Callable[[], object], limit: float) -> float:
         start = reactor.seconds()
         while not condition():

@@ -125,6 +125,10 @@ class Proxy:
         """Wait until so many holds are subscribed."""
         raise NotImplementedError
 
+    async def watched(self) -> None:
+        """Wait until somebody's subscription to statistics has arrived."""
+        raise NotImplementedError
+
     async def time_until(self, condition: Callable[[], object], limit: float) -> float:
         """How many seconds pass until ``condition()`` holds."""
         raise NotImplementedError

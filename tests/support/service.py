@@ -88,6 +88,11 @@ class ServiceProxy(Proxy):
         found = self.service.broker.holds(channel)
         return found.get(kind, 0) if kind else sum(found.values())
 
+    async def watched(self) -> None:
+        statistics = self.service.statistics
+        assert statistics is not None
+        await until(lambda: bool(statistics.outlet.wanted), "a subscription to statistics")
+
     async def time_until(self, condition: Callable[[], object], limit: float) -> float:
         passed = 0.0
         while not condition():

@@ -148,8 +148,6 @@ def test_notes_go_to_their_service() -> None:
 def test_what_is_only_counted_leaves_no_line() -> None:
     sink, voices = journal(level=3)
     sink.count("connections", 2)
-    sink.subscribed("stream", "ch")
-    sink.unsubscribed("stream", "ch")
     assert not any(voice.lines for voice in voices.values())
 
 

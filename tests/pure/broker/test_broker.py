@@ -16,6 +16,7 @@ from pushpin_tw.interfaces import NEVER, TAILORED
 from pushpin_tw.wheel import Wheel
 from tests.pure.broker.test_fanout import Listener, Stats
 from tests.pure.clock import Clock
+from tests.support.tally import RecordedTally
 
 
 class Taker(Listener):
@@ -326,13 +327,14 @@ def test_zmq_133_the_last_stream_ends_the_lingering_where_somebody_watches() -> 
 def test_a_stream_that_is_not_the_last_ends_nothing() -> None:
     world, watcher, stream, poll = World(), Watcher(), Taker(), Taker("http-response")
     socket = Taker("ws-message")
+    tally = world.broker.tally = RecordedTally()
     world.broker.watch(watcher)
     world.listen(poll, stream, socket)
     world.broker.unsubscribe(poll, "c")
     world.broker.unsubscribe(socket, "c")
-    assert ("unsubscribed", "response", "c") not in world.stats.told
+    assert ("lingered", "response", "c") not in tally.take()
     world.broker.unsubscribe(stream, "c")
-    assert world.stats.told[-1] == ("unsubscribed", "response", "c")
+    assert tally.take() == [("left", "stream", "c", False), ("lingered", "response", "c")]
     assert watcher.told == ["+c", "-c"]
 
 

@@ -14,6 +14,7 @@ from pushpin_tw.grip.instruct import Instruct
 from pushpin_tw.grip.item import Item, parse_item
 from pushpin_tw.grip.template import Templates
 from pushpin_tw.wheel import Wheel
+from tests.support.tally import RecordedTally
 
 
 class Stats:
@@ -32,12 +33,6 @@ class Stats:
 
     def published(self, channel: str, receivers: int) -> None:
         self.told.append(("published", channel, receivers))
-
-    def subscribed(self, mode: str, channel: str) -> None:
-        self.told.append(("subscribed", mode, channel))
-
-    def unsubscribed(self, mode: str, channel: str) -> None:
-        self.told.append(("unsubscribed", mode, channel))
 
     def failure(self, where: str) -> None:
         self.failures.append(where)
@@ -330,25 +325,32 @@ def test_answers_are_not_collected_while_others_are_still_to_be_written() -> Non
 
 def test_a_channel_lingers_for_response_holds() -> None:
     world, hold = World(), Waiter(template())
+    tally = world.broker.tally = RecordedTally()
     world.listen(hold)
     world.broker.unsubscribe(hold, "c")
     assert world.broker.channels() == ["c"]
-    assert ("unsubscribed", "response", "c") not in world.stats.told
+    assert tally.take() == [("joined", "response", "c"), ("left", "response", "c", True)]
     world.listen(again := Waiter(template()))
     world.broker.unsubscribe(again, "c")
+    assert tally.take() == [
+        ("joined", "response", "c"),
+        ("lingered", "response", "c"),
+        ("left", "response", "c", True),
+    ]
     world.settle()
     assert world.broker.channels() == []
-    assert world.stats.told == [("subscribed", "response", "c"), ("unsubscribed", "response", "c")]
+    assert tally.take() == [("lingered", "response", "c")]
 
 
 def test_a_stream_subscription_ends_at_once() -> None:
     world, hold = World(), Listener()
+    tally = world.broker.tally = RecordedTally()
     world.listen(hold)
     world.listen(hold)
     world.broker.unsubscribe(hold, "c")
     world.broker.unsubscribe(hold, "c")
     assert world.broker.channels() == []
-    assert world.stats.told == [("subscribed", "stream", "c"), ("unsubscribed", "stream", "c")]
+    assert tally.take() == [("joined", "stream", "c"), ("left", "stream", "c", False)]
 
 
 def test_leaving_a_channel_one_never_joined_is_harmless() -> None:

@@ -117,7 +117,6 @@ def test_wrong_values_of_the_runner(line: str, message: str) -> None:
         ("proxy", "prometheus_prefix=a-b", "expected letters, digits, '_' and ':', not 'a-b'"),
         ("handler", "push_in_http_addr=localhost", "expected an IP address, not 'localhost'"),
         ("handler", "push_in_http_port=99999", "expected an integer from 0 to 65535, not 99999"),
-        ("handler", "stats_format=xml", "expected tnetstring or json, not 'xml'"),
         *(
             ("handler", f"{key}={value}", f"expected an endpoint such as tcp://127.0.0.1:5560, not '{value}'")
             for key, value in [
@@ -148,6 +147,10 @@ def test_values_that_were_understood() -> None:
     found = config(text)
     assert (found.handler.stats_format, found.handler.prometheus_prefix) == ("json", "my_")
     assert str(found.runner.local_ports[0]) == "/s"
+
+
+def test_zmq_174_unknown_formats_of_statistics_mean_the_default() -> None:
+    assert config("[handler]\nstats_format=xml").handler.stats_format == "tnetstring"
 
 
 def test_empty_numbers_and_choices_mean_the_default() -> None:

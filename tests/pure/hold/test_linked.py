@@ -46,11 +46,6 @@ class Stats(HoldStats):
     def published(self, channel: str, receivers: int) -> None:
         pass
 
-    def subscribed(self, mode: str, channel: str) -> None:
-        pass
-
-    unsubscribed = subscribed
-
 
 class Talker(Client):
     """A client of a stream: what waits for a flush is said at once."""

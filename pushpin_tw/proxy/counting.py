@@ -1,0 +1,80 @@
+"""What the proxy's rooms have in common in counting what passes through them (zeromq 5.2).
+
+Used by exchanges and tunnels.  Where figures go is behind ``figures.ITally``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from zope.interface import implementer
+
+from pushpin_tw.figures import ICounted
+
+ACTIVE = 60
+"""Seconds after which the messages of a WebSocket count as activity again."""
+
+
+class Uncounted:
+    """Stands for the counts of a route when nobody wants figures."""
+
+    def __init__(self) -> None:
+        self.client_content_received = 0
+        self.server_header_sent = self.server_content_sent = 0
+        self.server_header_received = self.server_content_received = 0
+
+
+def counts_of(tally: Any, route: str) -> Any:
+    """What to add to, whether anybody wants it or not."""
+    return _UNCOUNTED if tally is None else tally.routes[route]
+
+
+_UNCOUNTED = Uncounted()
+
+
+@implementer(ICounted)
+class CountedSocket:
+    """A WebSocket that is open, as statistics know it."""
+
+    __slots__ = ("_active", "address", "cohort", "number", "secure")
+
+    kind = "ws"
+
+    def __init__(self) -> None:
+        self.cohort: Any = None
+
+    def counted(self, opening: Any) -> None:
+        """From now on this is what ``opening``, an ``ICounted`` with a cohort, was."""
+        self.number: bytes = opening.number
+        self.address: str = opening.address
+        self.secure: bool = opening.secure
+        self.cohort, opening.cohort = opening.cohort, None
+        self._active: int = self.cohort.tally.second
+        self.cohort.tally.passed(self)
+
+    def from_client(self, size: int, last: bool) -> None:
+        """A piece of a message has passed."""
+        if self.cohort is not None:
+            self._act()
+            self.cohort.counts.from_client(size, last)
+
+    def from_origin(self, size: int, last: bool) -> None:
+        """The same in the other direction."""
+        if self.cohort is not None:
+            self._act()
+            self.cohort.counts.from_server(size, last)
+
+    def _act(self) -> None:
+        tally = self.cohort.tally
+        if tally.second - self._active >= ACTIVE:
+            self._active = tally.second
+            tally.active(self.cohort.counts.route)
+
+    def ended(self) -> None:
+        """The client has gone; may be told again."""
+        if self.cohort is not None:
+            self.cohort.tally.closed(self)
+
+    def refresh(self) -> None:
+        """As ``ICounted``."""
+        raise NotImplementedError
