@@ -247,7 +247,7 @@ def make_service(
     services = Services(config, reactor, clock or reactor, random or random_module.Random(), stats)
     service = PushpinService(config, services)
     if wants_figures(config):
-        _make_statistics(service, services)
+        _make_statistics(service, services, worker)
     service.broker = _make_broker(services)
     _make_gateway(service, services, routes)
     registry = Registry(1) if services.tally is None else services.tally.connections
@@ -264,12 +264,13 @@ def make_service(
     return service
 
 
-def _make_statistics(service: PushpinService, services: Services) -> None:
+def _make_statistics(service: PushpinService, services: Services, worker: bool) -> None:
     outlet = make_outlet(services)
     services.tally = make_tally(services, outlet)
     outlet.collect = services.tally.flush
-    service.statistics = StatsSocket(outlet, services)
-    service.statistics.setServiceParent(service)
+    if not worker:
+        service.statistics = StatsSocket(outlet, services)
+        service.statistics.setServiceParent(service)
 
 
 class _Doors(Service):
