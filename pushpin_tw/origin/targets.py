@@ -20,7 +20,7 @@ from pushpin_tw.origin.http import HttpOrigin
 from pushpin_tw.origin.inprocess import InProcessOrigin
 from pushpin_tw.origin.unavailable import UnavailableOrigin
 from pushpin_tw.origin.zhttp import ZhttpOrigin
-from pushpin_tw.origin.zhttproom import zhttp_room
+from pushpin_tw.origin.zhttproom import STREAMING, zhttp_room
 from pushpin_tw.routing.route import (
     Target,
     parse_host_port,
@@ -101,5 +101,6 @@ class ZmqTarget:
             return UnavailableOrigin(target.label, f"client certificate: {error}", services.stats)
 
     def keep(self, targets: Sequence[Target], services: Any) -> None:
-        """As ``IStandingTargetType``."""
-        zhttp_room(services).keep(targets)
+        """As ``IStandingTargetType``; the kinds share their room, which one of them tells."""
+        if self.prefix == STREAMING:
+            zhttp_room(services).keep(targets)
