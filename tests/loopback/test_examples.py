@@ -216,3 +216,29 @@ async def test_the_level_filter_lets_important_items_pass() -> None:
     client.drop()
     await proxy.stop()
     await origin.stop()
+
+
+# ---- ZeroMQ ------------------------------------------------------------------------------------------------
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_worker_on_zeromq_holds_and_somebody_publishes(tmp_path: Path) -> None:
+    spec = f"ipc://{tmp_path}/workers"
+    proxy = await ServiceProxy.start([f"* zhttpreq/{spec}"], UNLIMITED)
+    worker = subprocess.Popen([sys.executable, str(EXAMPLES / "zmq_rep_worker.py"), spec])
+    try:
+        reader, writer = await proxy.client(), await proxy.client()
+        reader.request("/")  # waits until the worker is there
+        body = reader.body(await reader.read_head())
+        await body.expect(b"welcome\n")
+        await proxy.held("news")
+        await proxy.publish("news", {"http-stream": {"content": "hello\n"}})
+        await body.expect(b"hello\n")
+        writer.request("/", method="POST", body=b"x")
+        assert (await writer.read_response()).body == b"only GET\n"
+    finally:
+        worker.kill()
+        worker.wait()
+        reader.drop()
+        writer.drop()
+        await proxy.stop()
