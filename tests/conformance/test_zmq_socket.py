@@ -510,8 +510,9 @@ async def test_a_worker_that_grants_nothing_stops_the_client(workplace: Workplac
         client.binary(data)
     hub = zhttp_room(proxy.service.lent).hub(workplace.a)
     assert hub is not None
-    (socket,) = hub.sessions.values()
-    assert isinstance(socket, SocketSession)
+    (ours,) = hub.sessions.values()
+    assert isinstance(ours, SocketSession)
+    socket = ours.talk
     await until(lambda: socket.congested, "enough that waits")
     await proxy.settle()
     session.say(type="credit", credits=1_000_000)

@@ -1,6 +1,6 @@
-"""What a worker says over a WebSocket, as its owner shall hear it (zeromq 2.10).
+"""What a peer says over a WebSocket, as its owner shall hear it (zeromq 2.10).
 
-Used by ``origin.zhttpsocket``, one for each WebSocket.  Makes pieces of messages out of packets and keeps
+Used by ``zhttptalk``, one for each WebSocket.  Makes pieces of messages out of packets and keeps
 them while nobody listens.  Never counts credits.
 """
 
@@ -14,7 +14,7 @@ from pushpin_tw.wire.websocket import is_close_code
 from pushpin_tw.wire.zhttp import Packet
 
 MAX_WAITING = 4_000_000
-"""Bytes that wait for a client who does not read: many times what the worker has credits for."""
+"""Bytes that wait while nobody listens: many times what the peer has credits for."""
 OVERHEAD = 16
 """Bytes that each piece counts for besides its own."""
 NO_CODE = -1
@@ -37,14 +37,14 @@ class Words:
         self._kind = 0
         """That of the message of which a part has come; 0 between messages."""
         self.closed = False
-        """The worker has said CLOSE: what follows is not listened to."""
+        """The peer has said CLOSE: what follows is not listened to."""
 
     def __bool__(self) -> bool:
         return bool(self._waiting)
 
     @property
     def too_many(self) -> bool:
-        """Whether more waits than a worker may say."""
+        """Whether more waits than a peer may say."""
         return self._size > MAX_WAITING
 
     def add(self, packet: Packet) -> bool:

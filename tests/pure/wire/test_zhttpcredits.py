@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pushpin_tw.origin.allowance import HIGH, OVERHEAD, Allowance, Piece
 from pushpin_tw.sockets import BINARY, CLOSE, PING, PONG, TEXT
+from pushpin_tw.wire.zhttpcredits import HIGH, OVERHEAD, Allowance, Piece
 
 
 def taken(allowance: Allowance, credits: int = 0) -> list[Piece]:

@@ -1,4 +1,4 @@
-"""What workers say, piece by piece (zeromq 2.10)."""
+"""What peers say, piece by piece (zeromq 2.10)."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from pushpin_tw.origin.workerwords import MAX_WAITING, NO_CODE, OVERHEAD, Heard, Words
 from pushpin_tw.sockets import BINARY, CLOSE, FRAME, MESSAGE, PING, PONG, TEXT
 from pushpin_tw.wire.zhttp import Packet
+from pushpin_tw.wire.zhttpwords import MAX_WAITING, NO_CODE, OVERHEAD, Heard, Words
 
 
 def packet(type: str = "", body: bytes = b"", content_type: bytes = b"", **more: Any) -> Packet:

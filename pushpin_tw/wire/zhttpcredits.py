@@ -1,7 +1,7 @@
-"""What a client says and a worker has granted no credits for yet (zeromq 2.10).
+"""What is to be said over a WebSocket and the peer has granted no credits for yet (zeromq 2.10).
 
-Used by ``origin.zhttpsocket``, one for each WebSocket.  Keeps the order, cuts messages where the credits end,
-and says when enough waits.  Never makes a packet, and never looks into a message.
+Used by ``zhttptalk``, one for each WebSocket.  Keeps the order, cuts messages where the credits end, and says
+when enough waits.  Never makes a packet, and never looks into a message.
 """
 
 from __future__ import annotations
@@ -22,28 +22,29 @@ Piece = tuple[int, bytes, bool]
 class Allowance:
     """Pieces that wait, and the credits that let them go."""
 
-    __slots__ = ("_at", "_credits", "_pieces", "_size")
+    __slots__ = ("_at", "_credits", "_pieces", "size")
 
     def __init__(self) -> None:
         self._pieces: deque[Piece] = deque()
         self._at = 0
         """How much of the first piece has gone."""
-        self._size = 0
+        self.size = 0
+        """Bytes that wait, ``OVERHEAD`` included."""
         self._credits = 0
 
     @property
     def congested(self) -> bool:
         """Whether enough waits."""
-        return self._size >= HIGH
+        return self.size >= HIGH
 
     def grant(self, credits: int) -> None:
-        """The worker takes so many bytes more; fewer than one mean nothing."""
+        """The peer takes so many bytes more; fewer than one mean nothing."""
         self._credits += max(credits, 0)
 
     def add(self, kind: int, data: bytes, last: bool = True) -> None:
         """One more piece: of a message, or a whole PING, PONG or CLOSE (without data)."""
         self._pieces.append((kind, data, last))
-        self._size += len(data) + OVERHEAD
+        self.size += len(data) + OVERHEAD
 
     def take(self) -> Piece | None:
         """What may be sent now, or None.
@@ -61,9 +62,9 @@ class Allowance:
         self._credits -= count
         if count < left:
             self._at += count
-            self._size -= count
+            self.size -= count
             return kind, data[at : self._at], False
         self._pieces.popleft()
         self._at = 0
-        self._size -= left + OVERHEAD
+        self.size -= left + OVERHEAD
         return kind, data[at:], last
