@@ -24,8 +24,7 @@ from benchmarks.headline.reading import text_of
 from benchmarks.process import Program, busy_seconds, free_ports
 
 SERVICE_PATIENCE = 20.0  # seconds until the service must answer
-OPEN_RATE = 1000  # clients per second that must be possible; slower ones are given up
-OPEN_LEAST = 30.0  # seconds to open clients, however few
+OPEN_PATIENCE = 15.0  # seconds without another client that has its first headline
 ROUND_PATIENCE = 60.0  # seconds for a headline to reach everybody
 QUIET_PATIENCE = 60.0  # seconds for everybody to wait again
 QUIET_SAMPLE = 0.25  # seconds over which idleness is judged
@@ -116,17 +115,22 @@ class Demonstration:
         return Usage(self._proxies.cpu_seconds(), clients, backend, busy_seconds(), asked)
 
     def open(self, count: int) -> float:
-        """Wait until `count` clients have had their first headline or failed; returns seconds."""
-        start = said = time.monotonic()
-        total = self._crowds.total
-        while total.opened + sum(total.failed.values()) < count:
+        """Wait until `count` clients have had their first headline or failed; returns seconds.
+
+        When none has had it for a while, the others have failed, too.
+        """
+        start = said = progressed = time.monotonic()
+        total, opened = self._crowds.total, 0
+        while (left := count - total.opened - sum(total.failed.values())) > 0:
             self._crowds.gather(0.05)
             now = time.monotonic()
             if now - said >= 1:
                 said = now
                 self._say(f"{now - start:7.2f} s  {total.opened:>9,} connected")
-            if now - start > OPEN_LEAST + count / OPEN_RATE:
-                total.failed["did not answer in time"] += count - total.opened - sum(total.failed.values())
+            if total.opened > opened:
+                opened, progressed = total.opened, now
+            elif now - progressed > OPEN_PATIENCE:
+                total.failed["did not answer in time"] += left
         return time.monotonic() - start
 
     def settle(self) -> float:

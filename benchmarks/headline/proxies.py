@@ -76,7 +76,7 @@ class Proxies:
             tw["workers"] = self._workers
         sections: dict[str, dict[str, object]] = {
             "global": {"rundir": self._directory / "run"},
-            "runner": {"log_level": 1, "client_maxconn": self._clients_max},
+            "runner": {"log_level": 1, "client_maxconn": self._clients_max * self._workers},
             "proxy": {"routesfile": "routes", "max_open_requests": ASK_AT_ONCE},
             "handler": {
                 "push_in_spec": f"tcp://127.0.0.1:{self._first + PULL}",
