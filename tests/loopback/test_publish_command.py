@@ -180,6 +180,7 @@ async def test_answers_that_come_later(desk: Desk) -> None:
     found(["a"])
     for expected in (refused("c", "item-not-found"), done("b"), done("a", [b"a"])):
         assert await desk.answer() == expected
+    assert desk.services.wheel.waiting == 0
 
 
 @case
