@@ -240,6 +240,10 @@ class ITailoredHold(Interface):
         """An item (``parcel.item``) that has something for its kind, on ``channel``;
         ``parcel.encoded(kind, form)`` are bytes that are shared with other holds."""
 
+    def recheck():  # type: ignore[no-untyped-def]
+        """A last id has become known: if the position of the hold is another one, the origin is asked again,
+        as if it had been known when the hold began (grip 11.4)."""
+
 
 class IItems(Interface):
     """Where published items go.  Given by ``broker``, and by ``workers`` for the brokers of several processes;
@@ -298,6 +302,9 @@ class IChannelWatcher(Interface):
 
     def channel_closed(channel):  # type: ignore[no-untyped-def]
         """Nobody listens any more, and nobody is waited for."""
+
+    def channel_forgotten(channel):  # type: ignore[no-untyped-def]
+        """The last id of ``channel`` says nothing any more."""
 
 
 class IRefetch(Interface):

@@ -33,6 +33,7 @@ from pushpin_tw.extensions import (
 )
 from pushpin_tw.grip.filters import Filters
 from pushpin_tw.hold.base import HoldRoom
+from pushpin_tw.hold.updates import BATCH
 from pushpin_tw.origin.capped import CappedOrigin, Row
 from pushpin_tw.origin.overhttp import OverHttpOrigin
 from pushpin_tw.proxy.connections import Connections
@@ -165,8 +166,10 @@ def publish_sources() -> list[Any]:
 class PushpinService(MultiService):
     """One whole pushpin."""
 
-    def __init__(self, config: Config, services: Services) -> None:
+    def __init__(self, config: Config, services: Services, worker: bool = False) -> None:
+        """``worker``: it is one of several that share the clients and the limits that hold for all of them."""
         super().__init__()
+        self.worker = worker
         self.config = config
         self.lent = services
         self.stats = services.stats
@@ -245,7 +248,7 @@ def make_service(
         from twisted.internet import reactor
     stats = stats or Journal(config)
     services = Services(config, reactor, clock or reactor, random or random_module.Random(), stats)
-    service = PushpinService(config, services)
+    service = PushpinService(config, services, worker)
     if wants_figures(config):
         _make_statistics(service, services, worker)
     service.broker = _make_broker(services)
@@ -357,6 +360,7 @@ def _make_gateway(service: PushpinService, services: Services, routes: Sequence[
             subscription_max=config.handler.connection_subscription_max,
             links=links,
             filters=filters,
+            update_batch=max(1, BATCH // config.tw.workers) if service.worker else BATCH,
             tally=services.tally,
         )
     )

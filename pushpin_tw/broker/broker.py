@@ -17,7 +17,7 @@ from pushpin_tw.broker.fanout import Fanout
 from pushpin_tw.broker.newcomers import Newcomers
 from pushpin_tw.broker.parcel import RESPONSE, Parcel
 from pushpin_tw.broker.refreshing import Refreshing
-from pushpin_tw.broker.sequencer import DOUBT, Sequencer
+from pushpin_tw.broker.sequencer import DOUBT, Sequence, Sequencer
 from pushpin_tw.grip.item import Item
 from pushpin_tw.interfaces import IBroker
 from pushpin_tw.sockets import SOCKET
@@ -84,9 +84,12 @@ class Broker:
         elif item.no_seq or (channel.sequence is None and item.id is None):
             self._deliver(channel, item)
         else:
-            if channel.sequence is None:
-                channel.sequence = self._sequencer.sequence(partial(self._deliver, channel))
-            self._sequencer.take(channel.sequence, item)
+            self._sequencer.take(self._sequence(channel), item)
+
+    def _sequence(self, channel: Channel) -> Sequence:
+        if channel.sequence is None:
+            channel.sequence = self._sequencer.sequence(partial(self._deliver, channel))
+        return channel.sequence
 
     def _deliver(self, channel: Channel, item: Item) -> None:
         receivers = 0
@@ -199,11 +202,29 @@ class Broker:
         groups = () if record is None else record.groups.values()
         self._refreshing.add([hold for group in groups if group.kind == SOCKET for hold in group.members])
 
+    def learn(self, channel: str, last_id: str) -> None:
+        """The last id of ``channel``, as it is known elsewhere; harmless when it is known here as well."""
+        record = self._channels.get(channel)
+        if record is None:
+            return
+        sequence = self._sequence(record)
+        if sequence.last_id is None:
+            sequence.last_id = last_id
+            for group in list(record.groups.values()):
+                if group.tailored:
+                    for hold in group.snapshot():
+                        self._update_one(hold, hold.recheck)
+
     def forget(self, channel: str) -> None:
         """See ``IBroker``."""
         record = self._channels.get(channel)
         if record is not None and record.sequence is not None:
-            record.sequence.forget(self._wheel.seconds())
+            self._forget(record.name, record.sequence)
+
+    def _forget(self, channel: str, sequence: Sequence) -> None:
+        sequence.forget(self._wheel.seconds())
+        for watcher in self._watchers:
+            watcher.channel_forgotten(channel)
 
     def conflicts(self, channel: str, prev_id: str, asked: float) -> bool:
         """See ``IBroker``."""
@@ -214,18 +235,18 @@ class Broker:
         now = self._wheel.seconds()
         if sequence.last_id is None:
             return sequence.behind(prev_id, max(asked, now - DOUBT))
-        sequence.forget(now)
+        self._forget(channel, sequence)
         return True
 
     def _update(self, channel: Channel) -> None:
         for group in list(channel.groups.values()):
             if group.updatable:
                 for hold in group.snapshot():
-                    self._update_one(hold)
+                    self._update_one(hold, hold.update)
 
-    def _update_one(self, hold: Any) -> None:
+    def _update_one(self, hold: Any, update: Callable[[], None]) -> None:
         try:
-            hold.update()
+            update()
         except Exception:
             self._stats.failure("update of a hold")
             hold.abort()

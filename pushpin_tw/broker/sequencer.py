@@ -95,7 +95,7 @@ class Sequencer:
     """The order of all channels, and the ids that were seen; an entry of the timer wheel."""
 
     def __init__(self, wheel: Wheel, stats: Any, wait: float, ttl: float) -> None:
-        """``wait``: seconds that an early item waits; ``ttl``: seconds that an id is known, 0 for not."""
+        """``wait``: seconds that an early item waits; ``ttl``: seconds that an id is known; 0 for not at all."""
         self.due = 0
         self.slot = 0
         self._wheel = wheel
@@ -128,7 +128,7 @@ class Sequencer:
 
     def take(self, sequence: Sequence, item: Item) -> None:
         """Deliver ``item`` when its turn has come, else let it wait."""
-        if not sequence.early(item):
+        if self._wait <= 0 or not sequence.early(item):
             sequence.advance(item)
             return
         if not sequence.keep(item, self._wheel.seconds() + self._wait):

@@ -16,7 +16,7 @@ from zope.interface import implementer
 
 from pushpin_tw.grip.filters import Filters
 from pushpin_tw.hold.linktimes import LinkTimes
-from pushpin_tw.hold.updates import Updates
+from pushpin_tw.hold.updates import BATCH, Updates
 from pushpin_tw.interfaces import IParting, IResponderOwner
 from pushpin_tw.wheel import Wheel
 
@@ -42,13 +42,15 @@ class HoldRoom:
     filters: Filters
     tally: Any = None
     """ITally; None when nobody wants figures."""
+    update_batch: int = BATCH
+    """Requests that holds may have asked again in one period (``Updates``)."""
     updates: Updates = field(init=False)
     link_times: LinkTimes = field(init=False)
     holds: Counter[str] = field(default_factory=Counter)
     """How many there are at the moment, by kind."""
 
     def __post_init__(self) -> None:
-        self.updates = Updates(self.wheel, self.stats)
+        self.updates = Updates(self.wheel, self.stats, self.update_batch)
         self.link_times = LinkTimes(self.wheel, self.stats)
 
     def period(self, timeout: float) -> float:

@@ -257,6 +257,11 @@ class LinkedStreamHold(Stream):
             self._waiting = self._request()
             self.room.updates.add(self, self._waiting)
 
+    def recheck(self) -> None:
+        """As ``ITailoredHold``."""
+        if self._inbox.conflicts(NEVER):
+            self.update()
+
     def updated(self) -> None:
         """It is this stream's turn."""
         if self.responder is not None and self._waiting is not None:

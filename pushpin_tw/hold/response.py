@@ -174,6 +174,11 @@ class TailoredResponseHold(ResponseHold):
         if self.responder is not None:
             self._inbox.receive(parcel, channel)
 
+    def recheck(self) -> None:
+        """As ``ITailoredHold``."""
+        if self.responder is not None and self._inbox.conflicts(NEVER):
+            self.run_again()
+
     # ---- for the inbox -------------------------------------------------------------------------------------
 
     def ready(self) -> bool:

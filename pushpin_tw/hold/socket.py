@@ -55,6 +55,8 @@ class _Membership:
     def update(self) -> None:
         """A socket has no positions: there is nothing to ask for."""
 
+    recheck = update
+
     def refresh(self) -> None:
         """As ``ISocketHold``."""
         self.hold.peer.refresh()

@@ -22,9 +22,11 @@ PERIOD = TICK
 class Updates:
     """The row of those who wait.  An entry of the timer wheel while there are any."""
 
-    def __init__(self, wheel: Wheel, stats: Any) -> None:
+    def __init__(self, wheel: Wheel, stats: Any, batch: int = BATCH) -> None:
+        """``batch`` requests are let out in one period."""
         self.due = 0
         self.slot = 0
+        self._batch = batch
         self._wheel = wheel
         self._stats = stats
         self._waiting: dict[Hashable, dict[Any, None]] = {}
@@ -45,7 +47,7 @@ class Updates:
 
     def expired(self) -> None:
         """The wheel's call."""
-        for request in list(islice(self._waiting, BATCH)):
+        for request in list(islice(self._waiting, self._batch)):
             for hold in self._waiting.pop(request, ()):
                 try:
                     hold.updated()

@@ -168,6 +168,9 @@ class SubInput(ZmqInput):
         if channel and self._socket is not None:
             self._socket.unsubscribe(channel.encode())
 
+    def channel_forgotten(self, channel: str) -> None:
+        """See ``IChannelWatcher``; publishers do not care."""
+
     def _options(self) -> Options:
         # What is sent are subscriptions, none of which may get lost.
         options: dict[int, int | bytes] = {zmq.RCVHWM: SUB_WAITING, zmq.SNDHWM: 0}

@@ -104,6 +104,9 @@ class Child:
             self._link.pause()
             broker.relieve(self._link.resume)
 
+    def _do_last(self, channel: str, last_id: str) -> None:
+        self._serving.broker.learn(channel, last_id)
+
     def _do_recover(self) -> None:
         self._serving.broker.recover()
 
@@ -146,6 +149,10 @@ class Child:
     def channel_closed(self, channel: str) -> None:
         """See ``IChannelWatcher``."""
         self._link.send("closed", channel)
+
+    def channel_forgotten(self, channel: str) -> None:
+        """See ``IChannelWatcher``."""
+        self._link.send("forgotten", channel)
 
     def expired(self) -> None:
         """Time for a sign of life."""

@@ -251,6 +251,8 @@ class Crew:
             self.hub.opened(worker.number, message[1])
         elif name == "closed":
             self.hub.closed(worker.number, message[1])
+        elif name == "forgotten":
+            self.hub.forgotten(message[1])
         elif name == "answer":
             self.questions.answered(worker.number, message[1], message[2])
         elif name == "ready":

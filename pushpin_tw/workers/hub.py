@@ -1,24 +1,40 @@
 """The parent's stand-in for a broker: sends each item to the workers that hold its channel.
 
 Used by publish sources in place of ``broker.Broker``, and fed by the crew with what workers tell about their
-channels.  Sequencing, rates and delivery are the workers' business.  Never keeps an item: what a worker does
-not take at once waits in its link, and publishers have to wait while too much does.
+channels.  Items are put in order here, so that a worker which comes to a channel late is no further behind
+than the others; rates and delivery are the workers' business.  What a worker does not take at once waits in
+its link, and publishers have to wait while too much does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from itertools import groupby
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, Protocol
 
 from zope.interface import implementer
 
+from pushpin_tw.broker.sequencer import Sequence, Sequencer
 from pushpin_tw.grip.item import Item
 from pushpin_tw.interfaces import IItems
+from pushpin_tw.wheel import Wheel
 from pushpin_tw.workers.link import encode
 from pushpin_tw.workers.packing import pack
 
 NONE: frozenset[int] = frozenset()
+
+
+class Channel:
+    """A channel that somebody holds."""
+
+    __slots__ = ("holders", "name", "sequence")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.holders = NONE
+        """The workers that do; equal sets are one object."""
+        self.sequence: Sequence | None = None
+        """As of ``broker.channels.Channel``."""
 
 
 class Wire(Protocol):
@@ -35,15 +51,20 @@ class Wire(Protocol):
 class Hub:
     """Who holds what."""
 
-    def __init__(self, stats: Any) -> None:
-        """``stats`` is an ``IStatsSink``."""
+    def __init__(self, wheel: Wheel, stats: Any, wait: float, ttl: float) -> None:
+        """``stats`` is an ``IStatsSink``, ``wait`` and ``ttl`` as of ``Sequencer``."""
         self._stats = stats
+        self._wheel = wheel
+        self._sequencer = Sequencer(wheel, stats, wait, ttl)
         self._links: dict[int, Wire] = {}
-        self._holders: dict[str, frozenset[int]] = {}
-        """By channel: the workers that hold it, never none.  Equal sets are one object (``_sets``)."""
+        self._channels: dict[str, Channel] = {}
         self._sets: dict[frozenset[int], frozenset[int]] = {NONE: NONE}
         self._watchers: list[Any] = []
         self._relieved: list[Callable[[], None]] = []
+        self._batch: list[Any] = []
+        """Packed items that wait for the next one, which may go to the same workers."""
+        self._addressees = NONE
+        self._accepting = False
 
     # ---- the crew's side -----------------------------------------------------------------------------------
 
@@ -55,26 +76,39 @@ class Hub:
         """A worker is gone, and so are its holds."""
         if self._links.pop(worker, None) is None:
             return
-        for channel in [name for name, holders in self._holders.items() if worker in holders]:
+        for channel in [name for name, record in self._channels.items() if worker in record.holders]:
             self.closed(worker, channel)
         self.drained()
 
     def opened(self, worker: int, channel: str) -> None:
-        """A worker holds ``channel`` from now on."""
-        holders = self._holders.get(channel, NONE)
-        self._holders[channel] = self._same(holders | {worker})
-        if not holders:
+        """A worker holds ``channel`` from now on; it is told how far that has come."""
+        record = self._channels.get(channel)
+        if record is None:
+            record = self._channels[channel] = Channel(channel)
             for watcher in self._watchers:
                 watcher.channel_opened(channel)
+        record.holders = self._same(record.holders | {worker})
+        if record.sequence is not None and record.sequence.last_id is not None:
+            self._links[worker].send_encoded(encode(("last", channel, record.sequence.last_id)))
 
     def closed(self, worker: int, channel: str) -> None:
         """The opposite."""
-        holders = self._same(self._holders.get(channel, NONE) - {worker})
-        if holders:
-            self._holders[channel] = holders
-        elif self._holders.pop(channel, None) is not None:
+        record = self._channels.get(channel)
+        if record is None:
+            return
+        record.holders = self._same(record.holders - {worker})
+        if not record.holders:
+            del self._channels[channel]
+            if record.sequence is not None:
+                self._sequencer.drop(record.sequence)
             for watcher in self._watchers:
                 watcher.channel_closed(channel)
+
+    def forgotten(self, channel: str) -> None:
+        """Holds of some worker have missed an item: its last id says nothing any more."""
+        record = self._channels.get(channel)
+        if record is not None and record.sequence is not None:
+            record.sequence.forget(self._wheel.seconds())
 
     def drained(self) -> None:
         """A link may be congested no more."""
@@ -111,25 +145,53 @@ class Hub:
         """
         for link in tuple(self._links.values()):
             link.poll()
-        for holders, run in self._runs(items):
-            data = encode(("items", [pack(item) for item in run]))
-            for worker in holders:
+        self._accepting = True
+        try:
+            for item in items:
+                try:
+                    self._publish(item)
+                except Exception:
+                    self._stats.failure("publish")
+        finally:
+            self._accepting = False
+            self._send()
+
+    def _publish(self, item: Item) -> None:
+        """As ``Broker``: what is repeated is dropped, what is early waits here, not in each worker."""
+        if not self._sequencer.fresh(item):
+            return
+        channel = self._channels.get(item.channel)
+        if channel is None:
+            self._stats.published(item.channel, 0)
+        elif item.no_seq or (channel.sequence is None and item.id is None):
+            self._deliver(channel, item)
+        else:
+            if channel.sequence is None:
+                channel.sequence = self._sequencer.sequence(partial(self._deliver, channel))
+            self._sequencer.take(channel.sequence, item)
+
+    def _deliver(self, channel: Channel, item: Item) -> None:
+        if channel.holders is not self._addressees:
+            self._send()
+            self._addressees = channel.holders
+        self._batch.append(pack(item))
+        if not self._accepting:  # it had waited for one that has not come
+            self._send()
+
+    def _send(self) -> None:
+        """Send what goes to the same workers, encoded once."""
+        batch, self._batch = self._batch, []
+        if batch:
+            data = encode(("items", batch))
+            for worker in self._addressees:
                 self._links[worker].send_encoded(data)
-
-    def _runs(self, items: Iterable[Item]) -> Iterator[tuple[frozenset[int], list[Item]]]:
-        """Neighbours that go to the same workers."""
-        for holders, run in groupby(items, self._holders_of):
-            if holders:
-                yield holders, list(run)
-            else:
-                for item in run:
-                    self._stats.published(item.channel, 0)
-
-    def _holders_of(self, item: Item) -> frozenset[int]:
-        return self._holders.get(item.channel, NONE)
+        self._addressees = NONE
 
     def recover(self) -> None:
         """See ``IItems``."""
+        for channel in self._channels.values():
+            if channel.sequence is not None:
+                channel.sequence.last_id = None
         data = encode(("recover",))
         for link in self._links.values():
             link.send_encoded(data)
@@ -137,7 +199,7 @@ class Hub:
     def watch(self, watcher: Any) -> None:
         """See ``IItems``."""
         self._watchers.append(watcher)
-        for channel in self._holders:
+        for channel in self._channels:
             watcher.channel_opened(channel)
 
     def unwatch(self, watcher: Any) -> None:

@@ -52,7 +52,9 @@ class Parent(MultiService):
         self.config = config
         self.stats = stats
         self.lent = Services(config, reactor, clock or reactor, random_module.Random(), stats)
-        self.hub = Hub(stats)
+        self.hub = Hub(
+            self.lent.wheel, stats, config.handler.message_wait / 1000, config.handler.id_cache_ttl
+        )
         self.control: Any = None
         self._settings = settings
         self._logs = logs

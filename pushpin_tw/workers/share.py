@@ -28,8 +28,10 @@ def share(config: Config, count: int) -> Config:
             config.handler,
             message_rate=_part(config.handler.message_rate, count),
             message_hwm=_part(config.handler.message_hwm, count),
+            message_wait=0,  # the parent has put items in order
+            id_cache_ttl=0,
         ),
-        tw=replace(config.tw, workers=1, max_open_requests=_part(config.tw.max_open_requests, count)),
+        tw=replace(config.tw, workers=count, max_open_requests=_part(config.tw.max_open_requests, count)),
     )
 
 

@@ -27,6 +27,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skips here and not in the fixture, which would not get over it."""
     if item.config.getoption("--reference", False) and item.get_closest_marker("differs"):
         pytest.skip("the reference at hand is known to differ")
+    if item.config.getoption("--workers", 1) > 1 and item.get_closest_marker("one_process"):
+        pytest.skip("looks into the one process")
 
 
 @pytest.fixture

@@ -283,6 +283,7 @@ async def test_a_hint_moves_the_position_first(stage: Stage, id: str | None, tol
 
 
 @pytest.mark.differs("its steps cannot be told apart in real time")
+@pytest.mark.one_process
 @case
 async def test_a_crowd_asks_again_a_hundred_at_a_time(stage: Stage) -> None:
     """Grip 11.3: at most 100 requests in 100 ms."""

@@ -28,6 +28,7 @@ class Taker(Listener):
         self.taken: list[tuple[str | None, str]] = []
         self.encoded: list[bytes] = []
         self.updates = 0
+        self.rechecks = 0
         self.unfits: list[tuple[str, ...]] = []
         self.template: Any = False
 
@@ -40,6 +41,9 @@ class Taker(Listener):
 
     def update(self) -> None:
         self.updates += 1
+
+    def recheck(self) -> None:
+        self.rechecks += 1
 
 
 class Broken(Taker):
@@ -290,6 +294,9 @@ class Watcher:
     def channel_closed(self, channel: str) -> None:
         self.told.append(f"-{channel}")
 
+    def channel_forgotten(self, channel: str) -> None:
+        self.told.append(f"?{channel}")
+
 
 def test_a_watcher_is_told_of_the_first_and_the_last() -> None:
     world, watcher, stream, poll = World(linger=2), Watcher(), Taker(), Taker("http-response")
@@ -387,3 +394,28 @@ def test_many_sockets_refresh_in_their_turn() -> None:
         world.clock.advance(0.2)
     assert [socket.refreshed for socket in sockets] == [2] * BATCH + [1] * (BATCH + 1)
     assert not world.wheel.waiting
+
+
+def test_a_last_id_that_is_known_elsewhere_is_learned_once() -> None:
+    world, hold, plain = World(), Taker(), Listener()
+    world.broker.learn("c", "5")  # nobody is there who could have missed anything
+    world.broker.subscribe(hold, "c")
+    world.broker.subscribe(plain, "c")
+    world.broker.learn("c", "5")
+    assert hold.rechecks == 1
+    world.broker.learn("c", "6")
+    assert hold.rechecks == 1
+    assert world.broker.conflicts("c", "4", NEVER)
+
+
+def test_watchers_learn_that_a_last_id_says_nothing_any_more() -> None:
+    world, watcher = World(), Watcher()
+    world.broker.watch(watcher)
+    world.broker.subscribe(Taker(), "c")
+    world.broker.forget("c")
+    world.broker.learn("c", "5")
+    assert not world.broker.conflicts("c", "5", NEVER)
+    assert world.broker.conflicts("c", "4", NEVER)
+    world.broker.learn("c", "7")
+    world.broker.forget("c")
+    assert watcher.told == ["+c", "?c", "?c"]

@@ -93,6 +93,12 @@ def test_an_empty_id_is_an_id() -> None:
     assert scene.publish(("1", "")) == ["1", "2"]
 
 
+def test_without_a_time_to_wait_nothing_waits() -> None:
+    scene = Scene(wait=0.0)
+    assert scene.publish(("1", None), ("3", "2"), ("2", "1")) == ["1", "3", "2"]
+    assert scene.sequence.waiting == 0
+
+
 def test_what_was_forced_through_lets_the_late_one_wait_and_come_out_of_order() -> None:
     scene = Scene()
     scene.publish(("1", None), ("3", "2"))
@@ -123,12 +129,6 @@ def test_a_hundred_may_wait() -> None:
     assert scene.sequence.waiting == MAX_PENDING
     assert scene.stats.counts == {"items-dropped-out-of-order": 5}
     assert len(scene.pass_time(5.2)) == MAX_PENDING
-
-
-def test_without_patience_nothing_waits_longer_than_a_tick() -> None:
-    scene = Scene(wait=0)
-    assert scene.publish(("1", None), ("3", "2")) == ["1"]
-    assert scene.pass_time(0.1) == ["3"]
 
 
 def test_what_waits_goes_with_its_channel() -> None:
