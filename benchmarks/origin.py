@@ -1,7 +1,7 @@
 """The origin of all measures: a process of its own that answers from memory, as fast as Python can.
 
-`GET /` is a small fixed response, `/stream` and `/hold` ask a GRIP proxy to hold the client, `/stream/NAME` to
-do so on a channel of that name, `/auth` permits a subscription (for nchan, which asks before it holds),
+`GET /` is a small fixed response, `/stream` and `/hold` ask a GRIP proxy to hold the client, `/stream/NAME`
+to do so on a channel of that name, `/auth` permits a subscription (for nchan, which asks before it holds),
 `/count` tells how many of each were asked for. Only requests without a body are understood, pipelined ones
 included. Started by the command line as an `OriginProcess`; never reads a clock.
 """

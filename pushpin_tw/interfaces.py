@@ -217,6 +217,10 @@ class IHold(Interface):
     kind = Attribute("Which format of an item it takes: 'http-response', 'http-stream' or 'ws-message'.")
     form = Attribute("What its bytes depend on, hashable: holds with equal kind, form and bucket share them.")
     bucket = Attribute("The name of its rate limiter's bucket: an explicit route id, or ''.")
+    single = Attribute(
+        "Whether it listens to one channel and never to another (bool): then the order of items on different "
+        "channels does not matter to it."
+    )
 
     def deliver(data, parts):  # type: ignore[no-untyped-def]
         """Ready bytes, never none: ``data`` is what ``parts``, the items one by one, are when joined."""

@@ -47,17 +47,26 @@ class ZmqRoom:
         self.sockets: set[ZmqSocket] = set()
         self._context: zmq.Context[zmq.Socket[bytes]] | None = None
 
-    def open(self, kind: int, received: Callable[[Frames], None], options: Options) -> ZmqSocket:
+    def open(
+        self,
+        kind: int,
+        received: Callable[[Frames], None],
+        options: Options,
+        turn: int = TURN_MESSAGES,
+        settled: Callable[[], None] | None = None,
+    ) -> ZmqSocket:
         """A socket of a kind (``zmq.PULL``, ...) that calls ``received(frames)`` for each message.
 
-        What has not left when it is closed is lost, unless ``options`` have a ``zmq.LINGER``.
+        ``turn``: how many of them it hands out in one turn of the reactor at most; ``settled`` is called when
+        some were and the turn is over.  What has not left when it is closed is lost, unless ``options`` have
+        a ``zmq.LINGER``.
         """
         if self._context is None:
             self._context = zmq.Context()
         plain = self._context.socket(kind)
         for option, value in {zmq.LINGER: 0, zmq.MAXMSGSIZE: MAX_MESSAGE, **options}.items():
             plain.setsockopt(option, value)
-        return ZmqSocket(self, plain, received)
+        return ZmqSocket(self, plain, received, turn, settled)
 
     def stop(self) -> None:
         """Close everything; waits for what lingers."""
@@ -78,10 +87,19 @@ def zmq_room(services: Any) -> ZmqRoom:
 class ZmqSocket:
     """Made by ``ZmqRoom.open``.  ``bind`` and ``connect`` may be called more than once."""
 
-    def __init__(self, room: ZmqRoom, plain: zmq.Socket[bytes], received: Callable[[Frames], None]) -> None:
+    def __init__(
+        self,
+        room: ZmqRoom,
+        plain: zmq.Socket[bytes],
+        received: Callable[[Frames], None],
+        turn: int,
+        settled: Callable[[], None] | None,
+    ) -> None:
         self._room = room
         self._plain = plain
         self._received = received
+        self._turn = turn
+        self._settled = settled
         self._descriptor = int(plain.getsockopt(zmq.FD))
         self._look: Any = None
         """The call that reads in the next turn."""
@@ -168,6 +186,14 @@ class ZmqSocket:
             self._room.reactor.addReader(self)
             self._look_again()
 
+    @property
+    def idle(self) -> bool:
+        """Whether no message is there at the moment; looks for it."""
+        if not self._events() & zmq.POLLIN:
+            return True
+        self._look_again()
+        return False
+
     def close(self) -> None:
         """No more messages; harmless when it was closed before."""
         if self._plain.closed:
@@ -211,41 +237,45 @@ class ZmqSocket:
 
     def _read(self) -> None:
         """Hand out what is there, up to the limits of a turn."""
-        size = 0
-        for _ in range(TURN_MESSAGES):
-            if size >= TURN_BYTES:
+        if self.on_room is not None:
+            self._events()
+        size = count = 0
+        receive, received = self._plain.recv_multipart, self._received
+        while count < self._turn and size < TURN_BYTES and not (self._paused or self._plain.closed):
+            try:
+                frames = receive(zmq.NOBLOCK)
+            except zmq.ZMQError as error:
+                if error.errno not in (zmq.EAGAIN, zmq.ENOTSUP):  # the latter is PUSH, which never receives
+                    raise
                 break
-            frames = self._next()
-            if frames is None:
-                return
+            count += 1
             size += sum(map(len, frames))
             try:
-                self._received(frames)
+                received(frames)
             except Exception:
                 self._room.stats.failure("a ZeroMQ message")
-            if self._plain.closed or self._paused:
-                return
-        self._look_again()
+        else:
+            self._look_again()
+        if count and self._settled is not None:
+            self._guarded(self._settled)
+        # Asked in any case: it is what makes the descriptor tell of the next message.  When one is there
+        # though none was to be had, it was perhaps none for us.
+        if self._events() & zmq.POLLIN:
+            self._look_again()
 
-    def _next(self) -> Frames | None:
-        """The next message, None when there is none at the moment."""
+    def _events(self) -> int:
+        """What the socket is ready for; whoever waits for room is told of it."""
+        if self._plain.closed:
+            return 0
         events = int(self._plain.getsockopt(zmq.EVENTS))
         if self.on_room is not None and events & zmq.POLLOUT:
-            self._tell_of_room(self.on_room)
-            if self._plain.closed:
-                return None
-        if not events & zmq.POLLIN:
-            return None
-        try:
-            return self._plain.recv_multipart(zmq.NOBLOCK)
-        except zmq.Again:  # it is none for us; whether another is there, the next look tells
-            self._look_again()
-            return None
+            tell, self.on_room = self.on_room, None
+            self._guarded(tell)
+        return events
 
-    def _tell_of_room(self, tell: Callable[[], None]) -> None:
-        self.on_room = None
+    def _guarded(self, call: Callable[[], None]) -> None:
         try:
-            tell()
+            call()
         except Exception:
             self._room.stats.failure("a ZeroMQ socket")
 

@@ -19,7 +19,17 @@ GroupKey = tuple[str, Hashable, str]
 class Group:
     """The holds of one channel that want the same bytes."""
 
-    __slots__ = ("_snapshot", "bucket", "channel", "form", "kind", "members", "pending", "tailored")
+    __slots__ = (
+        "_snapshot",
+        "bucket",
+        "channel",
+        "elsewhere",
+        "form",
+        "kind",
+        "members",
+        "pending",
+        "tailored",
+    )
 
     def __init__(self, channel: str, kind: str, form: Hashable, bucket: str) -> None:
         self.channel = channel
@@ -29,6 +39,8 @@ class Group:
         self.tailored = form is TAILORED
         """Whether the members are given items, not bytes."""
         self.members: dict[Any, None] = {}
+        self.elsewhere = 0
+        """How many members may listen to other channels as well; tailored ones do not count."""
         self.pending: Any = None
         """The batch that is waiting for this group, to which more items may be joined; the fan-out's."""
         self._snapshot: tuple[Any, ...] | None = ()
@@ -37,11 +49,15 @@ class Group:
         """Let ``hold`` join."""
         self.members[hold] = None
         self._snapshot = None
+        if not (self.tailored or hold.single):
+            self.elsewhere += 1
 
     def remove(self, hold: Any) -> None:
         """Let ``hold``, a member, leave."""
         del self.members[hold]
         self._snapshot = None
+        if not (self.tailored or hold.single):
+            self.elsewhere -= 1
 
     def snapshot(self) -> tuple[Any, ...]:
         """The members at this moment, in the order they came; the same object while nothing changes."""

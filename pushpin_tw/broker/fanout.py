@@ -22,6 +22,12 @@ MAX_TURN = 131072
 """Bytes for each recipient that leave in one turn of the reactor: what a socket sends in one.  More would
 pile up in front of clients that read as fast as they can."""
 
+CROWD = 100
+"""Items between two turns that are many."""
+GATHERED = 8
+"""Turns that are left out, one after the other, while many items come: those for one recipient then leave in
+one write, which costs more than all else that is done for an item."""
+
 UNFIT = "unfit"
 """What becomes of a ``send`` that is meant for content filters, in a group of holds without any."""
 
@@ -115,6 +121,12 @@ class Fanout:
         self._backlog = backlog
         self._delivered = delivered
         self._relieved: list[Callable[[], None]] = []
+        self._added = 0
+        """Items since the latest turn."""
+        self._crowded = False
+        """Whether there were many before it."""
+        self._gathered = 0
+        """Turns that were left out for more items to come."""
         self.waiting = 0
         """Items that are queued; one counts once for each group that it is meant for."""
 
@@ -148,6 +160,7 @@ class Fanout:
         bucket = self._buckets.get(group.bucket)
         if bucket is None:
             bucket = self._buckets[group.bucket] = Bucket()
+        self._added += 1
         if not self._join(group, parcel, action, bucket):
             self._append(group, parcel, action, bucket)
         if not self._running:
@@ -162,7 +175,7 @@ class Fanout:
             or self._pace.limited
             or action != "send"
             or batch.action != "send"
-            or batch.run != self._run
+            or (group.elsewhere and batch.run != self._run)
             or batch.targets is not group.snapshot()
             or group.tailored
             or group.kind == RESPONSE
@@ -198,7 +211,26 @@ class Fanout:
             self._stats.count("deliveries-dropped-hwm", excess)
             self._stats.note("warn", f"exceeded publish hwm ({self._hwm}), dropping message", "handler")
 
+    def _gathers(self) -> bool:
+        """Whether this turn is left out, since items come by hundreds, turn after turn."""
+        before, self._crowded = self._crowded, self._added >= CROWD
+        self._added = 0
+        if (
+            not (before and self._crowded)
+            or self._gathered == GATHERED
+            or self._pace.limited
+            or self._hwm > 0
+            or self.congested
+        ):
+            self._gathered = 0
+            return False
+        self._gathered += 1
+        return True
+
     def _turn(self) -> None:
+        if self._gathers():
+            self._later(0.0, self._turn)
+            return
         self._room = min(self._room, 0) + MAX_TURN
         try:
             self._serve()

@@ -98,6 +98,8 @@ def _parse(value: object, packed: bool) -> Item:
     channel = read.text(value, "channel", _WHERE)
     if channel is None:
         raise FieldError(f"{_WHERE} does not contain 'channel'")
+    if len(value) == 2 and "formats" in value:  # as most are
+        return Item(channel, None, None, *_formats(value, packed))
     item_id = _id(value, "id", packed)
     prev_id = _id(value, "prev-id", packed)
     response, stream, socket = _formats(value, packed)

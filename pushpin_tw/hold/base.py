@@ -79,6 +79,11 @@ class Hold(ABC):
         self.slot = 0
         room.holds[self.kind] += 1
 
+    @property
+    def single(self) -> bool:
+        """As ``IHold``."""
+        return len(self.channels) == 1
+
     def subscribe(self) -> None:
         """Join all channels; when that fails, none, and the hold is over."""
         broker = self.room.broker

@@ -66,6 +66,8 @@ class _Membership:
 class Membership(_Membership):
     """In a channel without filters."""
 
+    single = False
+
     __slots__ = ("act", "deliver", "form", "unfit")
 
     def __init__(self, hold: SocketHold) -> None:

@@ -23,6 +23,8 @@ from pushpin_tw.interfaces import IChannelWatcher
 from pushpin_tw.wire.tnetstring import decode
 from pushpin_tw.zmqsocket import Frames, Options, ZmqSocket, zmq_room
 
+TURN_ITEMS = 250
+"""Messages that are read in one turn of the reactor, in some 2 ms."""
 PULL_WAITING = 101_000
 """Messages of one publisher that may wait for us; then they wait with the publisher."""
 SUB_WAITING = 1000
@@ -75,13 +77,16 @@ class ZmqInput(Service):
         self._config = config.handler
         self._broker = broker
         self._services = services
+        self._items: list[Item] = []
+        """Those of this turn of the reactor."""
         self._complaints = Complaints(f"zmq {name}", services, "items-invalid")
         self._socket: ZmqSocket | None = None
 
     def startService(self) -> None:
         """:raises ConfigError: an address cannot be used."""
         super().startService()
-        self._socket = zmq_room(self._services).open(self.kind, self._received, self._options())
+        room = zmq_room(self._services)
+        self._socket = room.open(self.kind, self._received, self._options(), TURN_ITEMS, self._accept)
         try:
             self.addresses = self._attach(self._socket)
         except OSError as error:
@@ -115,17 +120,19 @@ class ZmqInput(Service):
             return
         channel = frames[0].decode("utf-8", "replace") if self.frames > 1 else None
         try:
-            item = decode_item(frames[-1], channel)
+            self._items.append(decode_item(frames[-1], channel))
         except PacketError as error:
             self._complaints.drop("packet", str(error))
         except PublishError as error:
             self._complaints.drop("item", error.reason or "unknown action")
-        else:
-            self._broker.accept([item])
-            if self._broker.congested and self._socket is not None:
-                # Further messages wait in ZeroMQ's queues, ours first and then the publishers' own.
-                self._socket.pause()
-                self._broker.relieve(self._socket.resume)
+
+    def _accept(self) -> None:
+        items, self._items = self._items, []
+        self._broker.accept(items)
+        if self._broker.congested and self._socket is not None:
+            # Further messages wait in ZeroMQ's queues, ours first and then the publishers' own.
+            self._socket.pause()
+            self._broker.relieve(self._socket.resume)
 
 
 class PullInput(ZmqInput):

@@ -9,6 +9,7 @@ import socket
 import stat
 import time
 from collections.abc import AsyncIterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +104,42 @@ async def test_a_flood_leaves_turns_to_others(world: World) -> None:
 @case
 async def test_long_messages_end_a_turn_earlier(world: World) -> None:
     assert max(await flood(world, 40, bytes(TURN_BYTES // 2))) <= 4
+
+
+@case
+async def test_the_end_of_a_turn_is_told(world: World) -> None:
+    """Once for the messages of a turn, behind them; never without any."""
+    told: list[int] = []
+    ours = world.room.open(
+        zmq.PULL, world.got.append, {zmq.RCVHWM: 0}, 10, lambda: told.append(len(world.got))
+    )
+    peer = world.peer(zmq.PUSH, ours.bind(ANY), sndhwm=0)
+    peer.send(b"first")
+    await world.receive(1)
+    await turn()
+    assert told == [1]
+    for _ in range(35):
+        peer.send(b"x")
+    await world.receive(36)
+    for _ in range(5):
+        await turn()
+    assert told[-1] == 36
+    assert all(0 < now - before <= 10 for before, now in pairwise(told))
+
+
+@case
+async def test_a_bug_at_the_end_of_a_turn(world: World) -> None:
+    def settled() -> None:
+        raise RuntimeError("a bug")
+
+    ours = world.room.open(zmq.PULL, world.got.append, {}, 10, settled)
+    peer = world.peer(zmq.PUSH, ours.bind(ANY))
+    for count in (1, 2):
+        peer.send(b"x")
+        await world.receive(count)
+        await turn()
+    assert len(world.services.stats.failures) == 2
+    world.services.stats.failures.clear()
 
 
 @case

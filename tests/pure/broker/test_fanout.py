@@ -42,6 +42,7 @@ class Listener:
     """A hold that writes down what it is given."""
 
     kind = "http-stream"
+    single = False
 
     def __init__(self, form: Hashable = False, bucket: str = "") -> None:
         self.form = form
@@ -179,6 +180,34 @@ def test_joining_never_crosses_another_channel() -> None:
     world.broker.accept([stream("1", "x"), stream("2", "y"), stream("3", "x")])
     world.settle()
     assert b"".join(both.got) == b"123"
+
+
+class Devotee(Listener):
+    single = True
+
+
+def test_joining_crosses_another_channel_for_those_who_listen_to_one_only() -> None:
+    world, x, y = World(), Devotee(), Devotee()
+    world.listen(x, channel="x")
+    world.listen(y, channel="y")
+    world.broker.accept([stream("1", "x"), stream("2", "y"), stream("3", "x")])
+    world.settle()
+    assert (x.got, y.got) == ([b"13"], [b"2"])
+
+
+def test_one_who_listens_elsewhere_keeps_a_group_from_joining_across_channels() -> None:
+    world, x, both = World(), Devotee(), Listener()
+    world.listen(x, both, channel="x")
+    world.listen(both, channel="y")
+    items = [stream("1", "x"), stream("2", "y"), stream("3", "x")]
+    world.broker.accept(items)
+    world.settle()
+    assert b"".join(both.got) == b"123"
+    world.broker.unsubscribe(both, "x")
+    x.got.clear()
+    world.broker.accept(items)
+    world.settle()
+    assert x.got == [b"13"]
 
 
 def test_joining_never_crosses_an_action() -> None:

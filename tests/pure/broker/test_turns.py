@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pushpin_tw.broker.fanout import MAX_JOINED, MAX_TURN
+import pytest
+
+from pushpin_tw.broker.fanout import CROWD, GATHERED, MAX_JOINED, MAX_TURN
 from tests.pure.broker.test_fanout import Listener, World
 
 SIZE = 9000
@@ -103,3 +105,51 @@ def test_without_a_rate_others_have_their_turns_in_between() -> None:
     assert light.parts and len(heavy.parts) < 50
     world.settle()
     assert len(heavy.parts) == BUSY
+
+
+# ---- floods ------------------------------------------------------------------------------------------------
+
+
+def test_in_a_flood_items_of_several_turns_leave_together() -> None:
+    world, hold = World(), Listener()
+    world.listen(hold)
+    for number in range(2 * GATHERED + 3):
+        world.publish(*[f"{number}."] * CROWD)
+        world.turn()
+    # The first ones at once, then those of eight turns and the one behind them, and so on.
+    per_write = [data.count(b".") // CROWD for data in hold.got]
+    assert per_write == [1, GATHERED + 1, GATHERED + 1]
+    world.settle()
+    assert b"".join(hold.got) == b"".join(b"%d." % n * CROWD for n in range(2 * GATHERED + 3))
+
+
+def test_the_end_of_a_flood_is_seen_in_the_next_turn() -> None:
+    world, hold = World(), Listener()
+    world.listen(hold)
+    for number in range(3):
+        world.publish(*[f"{number}."] * CROWD)
+        world.turn()
+    assert len(hold.got) == 1
+    world.turn()
+    assert len(hold.got) == 2
+    assert not world.queue
+
+
+@pytest.mark.parametrize("settings", [{"rate": 1_000_000}, {"hwm": 1_000_000}, {"backlog": CROWD}])
+def test_nothing_is_gathered_where_less_may_wait(settings: dict[str, int]) -> None:
+    world, hold = World(**settings), Listener()
+    world.listen(hold)
+    for number in range(4):
+        world.publish(*[f"{number}."] * CROWD)
+        before = len(hold.parts)
+        world.turn()
+        assert len(hold.parts) > before
+
+
+def test_less_than_a_flood_leaves_at_once() -> None:
+    world, hold = World(), Listener()
+    world.listen(hold)
+    for number in range(5):
+        world.publish(*["x"] * (CROWD - 1))
+        world.turn()
+        assert len(hold.got) == number + 1

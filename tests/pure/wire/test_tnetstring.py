@@ -57,6 +57,7 @@ def test_what_is_accepted(data: bytes, value: Any) -> None:
         *(b"99999999999:a,", b"9999999999:a,", b"5:hell", b"5:hello", b"5:hello?"),
         *(b"1:x#", b"0:#", b"1:-#", b"3:1_0#", b"3:nan^", b"0:^", b"3:yes!", b"4:True!", b"1:x~"),
         *(b"8:1:1#1:a,}", b"4:1:a,}", b"5:9:ab,]", b"4:2:a,]b,"),
+        *(b"1" * 5000, b"1" * 5000 + b":", b"5:1:a,1}", b"12"),
     ],
 )
 def test_what_is_refused(data: bytes) -> None:
