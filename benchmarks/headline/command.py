@@ -105,8 +105,9 @@ def run(
 
 def _plans(variant: str, size: Size, proxies: Proxies) -> list[Plan]:
     at_once = max(AT_ONCE // len(size.crowds), 1)
+    apart = size.instances > 1  # as many shares of the processor for clients as for proxies
     return [
-        Plan(variant, proxies.addresses, f"127.0.17.{number + 1}", count, at_once)
+        Plan(variant, proxies.addresses, f"127.0.17.{number + 1}", count, at_once, apart)
         for number, count in enumerate(size.crowds)
     ]
 

@@ -43,6 +43,7 @@ class Plan:
     source: str  # address of all clients of this process: each has ports of its own
     count: int
     at_once: int  # clients that connect and have no answer yet
+    apart: bool  # a session of its own: Linux deals processor time to sessions first
 
 
 @dataclass(slots=True)
@@ -192,7 +193,8 @@ class Crowd:
 
 
 def _main(pipe: Connection, plan: Plan) -> None:
-    os.setsid()  # Linux deals processor time to sessions: as large a share as that of a proxy
+    if plan.apart:
+        os.setsid()
     raise_file_limit()
     gc.disable()  # a collection would show up as latency of the server
     Crowd(pipe, plan).run()
