@@ -32,6 +32,8 @@ TURN_BYTES = 1_000_000
 MAX_MESSAGE = 64 * 1024 * 1024
 """Bytes of a frame; a peer that sends a longer one is disconnected."""
 
+_MORE = zmq.NOBLOCK | zmq.SNDMORE
+
 Frames = list[bytes]
 Options = Mapping[int, int | bytes]
 """Options of libzmq and their values, such as ``{zmq.RCVHWM: 1000}``."""
@@ -164,7 +166,9 @@ class ZmqSocket:
     def send(self, frames: Sequence[bytes]) -> bool:
         """Send a message; False when it was dropped because no peer has room for it or none is there."""
         try:
-            self._plain.send_multipart(frames, zmq.NOBLOCK)
+            for frame in frames[:-1]:
+                self._plain.send(frame, _MORE)
+            self._plain.send(frames[-1], zmq.NOBLOCK)
         except zmq.ZMQError as error:
             if error.errno not in (zmq.EAGAIN, zmq.EHOSTUNREACH):
                 raise

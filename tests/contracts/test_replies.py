@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from uuid import RFC_4122, UUID
 
 import pytest
 import pytest_twisted
@@ -13,7 +14,7 @@ from twisted.internet import reactor
 from twisted.internet.task import Clock, LoopingCall
 
 from pushpin_tw.errors import OriginBlocked, OriginError, OriginSilent, OriginUnsuitable
-from pushpin_tw.origin.zhttproom import zhttp_room
+from pushpin_tw.origin.zhttproom import new_id, zhttp_room
 from pushpin_tw.plugins import builtin
 from pushpin_tw.routing.route import Target
 from pushpin_tw.testing.origins import OriginContract, RecordingSink
@@ -249,3 +250,11 @@ def test_no_sockets(place: Place) -> None:
     (error,) = errors
     assert isinstance(error, OriginUnsuitable)
     assert str(error) == "WebSockets cannot be used with zhttpreq target"
+
+
+def test_names_of_sessions() -> None:
+    names = {new_id() for _ in range(1000)}
+    assert len(names) == 1000
+    for name in names:
+        found = UUID(name.decode())
+        assert (found.version, found.variant, str(found).encode()) == (4, RFC_4122, name)
