@@ -30,6 +30,7 @@ START_PATIENCE = 20.0  # seconds until a server must answer a request
 PUBLISH_PATIENCE = 60.0  # seconds until a publish must be acknowledged
 CLIENTS_MAX = 18000  # what a server is configured for; below the usual limit of open files
 NO_LIMIT = 100_000_000
+WORKER_PATH = "/worker"  # what goes to a worker on ZeroMQ, where there is such a thing
 STREAM, RESPONSE, SOCKET = "http-stream", "http-response", "ws-message"
 CONTENT_KEYS = {STREAM: "content", RESPONSE: "body", SOCKET: "content"}
 ACKNOWLEDGED = re.compile(rb"HTTP/1\.1 20[0-2] ")
@@ -77,7 +78,7 @@ class Server:
         self._compress = compress
         self._log_level = log_level
         self._directory = Path()
-        self.port, self._control_port, *self._more_ports = free_ports(5)
+        self.port, self._control_port, self.worker_port, *self._more_ports = free_ports(6)
 
     @classmethod
     def missing(cls) -> str:
@@ -236,6 +237,7 @@ class Pushpin(Server):
             lines += [f"[{section}]", *(f"{key}={value}" for key, value in keys.items()), ""]
         routes = [
             f"*,path_beg=/ws 127.0.0.1:{self._events_port},over_http",
+            f"*,path_beg={WORKER_PATH} zhttpreq/tcp://127.0.0.1:{self.worker_port}",
             f"* 127.0.0.1:{self._origin_port}",
         ]
         (self._directory / "routes").write_text("\n".join([*routes, ""]))
