@@ -12,7 +12,7 @@ import zmq
 
 from pushpin_tw.wire.tnetstring import decode
 from tests.support.commandscene import Commands, done, packet, refused
-from tests.support.origin import ScriptedOrigin
+from tests.support.origin import ScriptedOrigin, withheld
 from tests.support.running import R, S, W
 from tests.support.stage import Start
 from tests.support.wsbackend import events, opening
@@ -231,6 +231,16 @@ async def test_zmq_150_ws_141_all_of_a_channel(commands: Commands) -> None:
 
 @pytest.mark.differs("1.36 knows no refresh")
 @case
+async def test_zmq_150_ws_141_a_websocket_over_http(commands: Commands) -> None:
+    name = await over_http(commands, "c")
+    commander = commands.commander()
+    for number in (2, 3):
+        assert await commander.ask("refresh", cid=name, channel="nobody") == done()
+        assert (await commands.origin.request(number)).body == b""
+
+
+@pytest.mark.differs("1.36 knows no refresh")
+@case
 async def test_zmq_150_it_ends(commands: Commands) -> None:
     name = await over_http(commands, "c")
     commander = commands.commander()
@@ -377,3 +387,73 @@ async def test_all_inputs_are_one_way(commands: Commands) -> None:
     commands.pusher().send(packed(streamed("again", id="1")))
     assert await commander.ask("publish", items=[streamed("two", id="2", **{"prev-id": "1"})]) == done()
     await body.expect(b"onetwo")
+
+
+# ---- connections by the names that statistics have ---------------------------------------------------------
+
+
+def coming_from(number: int) -> tuple[str, str]:
+    """An address, and the header line of a client that says so."""
+    address = f"10.0.0.{number}"
+    return address, f"X-Forwarded-For: {address}"
+
+
+@case
+async def test_zmq_149_no_websocket(commands: Commands) -> None:
+    await commands.begin()
+    await commands.watch()
+    address, line = coming_from(1)
+    await commands.ask("/st/c", line)
+    name = await commands.name(address)
+    assert await commands.commander().ask("refresh", cid=name) == refused("item-not-found")
+
+
+@pytest.mark.differs("1.36 knows no refresh")
+@case
+async def test_zmq_151_ws_141_a_plain_websocket(commands: Commands) -> None:
+    await commands.begin()
+    await commands.watch()
+    address, line = coming_from(1)
+    client, backend = await commands.open("/", line)
+    name = await commands.name(address)
+    assert await commands.commander().ask("refresh", cid=name) == done()
+    await commands.nothing(client, backend)
+    await commands.quiet(client, backend)
+
+
+@case
+async def test_zmq_153_who_is_there(commands: Commands) -> None:
+    """Held, on its way to a backend, and a WebSocket."""
+    await commands.begin()
+    await commands.watch()
+    commands.origin.at("/slow", withheld)
+    names = []
+    for number, path in enumerate(("/st/c", "/lp/c", "/slow"), 1):
+        address, line = coming_from(number)
+        await commands.ask(path, line)
+        names.append(await commands.name(address))
+    address, line = coming_from(9)
+    await commands.open("/", line)
+    names.append(await commands.name(address))
+    assert len(set(names)) == len(names)
+    told = await commands.commander().ask("conncheck", ids=[*names, "bogus", "connmgr:99999"])
+    assert sorted(told.pop("value")) == sorted(name.encode() for name in names)
+    assert told == {"success": True}
+
+
+@pytest.mark.differs("what was held is found for another minute")
+@case
+async def test_who_has_gone(commands: Commands) -> None:
+    proxy = await commands.begin()
+    await commands.watch()
+    names, commander = [], commands.commander()
+    for number, path in enumerate(("/st/c", "/lp/c", "/"), 1):
+        address, line = coming_from(number)
+        client = await (commands.ask if path != "/" else commands.shake)(path, line)
+        name = await commands.name(address)
+        assert await commander.ask("conncheck", ids=[name]) == done([name.encode()])
+        client.drop()
+        names.append(name)
+    await proxy.held("c", 0)
+    await proxy.settle()
+    assert await commander.ask("conncheck", ids=names) == done([])

@@ -75,15 +75,38 @@ class Commands(Publishers):
     def __init__(self, origin: ScriptedOrigin, start: Start, directory: Path) -> None:
         super().__init__(origin, start, directory)
         self.command = f"ipc://{directory}/command"
+        self.stats = f"ipc://{directory}/stats"
+        self._watcher: Plain | None = None
 
     @property
     def spec(self) -> dict[str, object]:
-        """The keys of ``[handler]`` for a command socket alone."""
-        return {"command_spec": self.command}
+        """The keys of ``[handler]`` for commands, and for statistics, which have the names of connections."""
+        return {"command_spec": self.command, "stats_spec": self.stats}
 
     async def begin(self, target: str = "", condition: str = "*,debug", **handler: object) -> Proxy:
         """As ``Publishers``, with commands."""
         return await super().begin(target, condition, **{**self.spec, **handler})
+
+    async def watch(self) -> None:
+        """From now on statistics of connections are read."""
+        self._watcher = plain = self.peer(zmq.SUB, self.stats).plain
+        plain.subscribe(b"conn ")
+        while not plain.poll(0):  # until the subscription has arrived
+            client = await self.client()
+            await self.usable(client)
+            client.drop()
+            await self.proxy.settle()
+
+    async def name(self, address: str) -> str:
+        """What the connection is called that says it comes from ``address``."""
+        plain = self._watcher
+        assert plain is not None
+        while True:
+            await until(lambda: bool(plain.poll(0)), f"a connection from {address}")
+            told = decode(plain.recv().removeprefix(b"conn T"))
+            if told.get("peer-address") == address.encode():
+                name: str = told["id"].decode()
+                return name
 
     def commander(self, kind: int = zmq.DEALER) -> Commander:
         """Somebody new who asks."""
