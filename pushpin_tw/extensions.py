@@ -96,7 +96,7 @@ class IServices(Interface):
     config = Attribute("pushpin_tw.config.Config.")
     stats = Attribute("IStatsSink.")
     random = Attribute("random.Random, for jitter.")
-    connections = Attribute("IConnections.")
+    connections = Attribute("IConnections; names are known if statistics or commands are configured.")
 
     def shared(name, make):  # type: ignore[no-untyped-def]
         """The one object called ``name`` of this process; ``make()`` builds it at the first call.  When it

@@ -74,7 +74,7 @@ class CommandSocket(Service):
     key = "command_spec"
 
     def __init__(self, name: str, config: Config, broker: Any, services: Any) -> None:
-        """``broker`` is an ``IBroker``, ``services`` an ``IServices``."""
+        """``broker`` is an ``IItems``, ``services`` an ``IServices``."""
         self.setName(name)
         self.address = ""
         """Where it is bound, while it runs."""
