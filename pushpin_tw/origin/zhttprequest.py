@@ -211,9 +211,12 @@ class StreamedRequest(Session):
             self._complete = True
             self.leave()
         self._deliver()
+        if self._inbox_size > MAX_AHEAD and not self._complete:
+            self.leave(tell=True)
+            self._fail(OriginError("far more than granted"))
 
     def _watch(self) -> None:
-        """A worker that ignores its credits is told of, and ended when it goes too far."""
+        """A worker that ignores its credits is told of."""
         ahead = self._owed + self._inbox_size
         if ahead > CREDITS:
             self.hub.complaints.warn("window", f"{ahead} bytes sent, {CREDITS} granted")
@@ -226,9 +229,6 @@ class StreamedRequest(Session):
             self._delivering = True
             self._guarded(self._pass_on)
             self._delivering = False
-        if self._inbox_size > MAX_AHEAD:
-            self.leave(tell=True)
-            self._fail(OriginError("more than granted"))
 
     def _pass_on(self) -> None:
         assert self._reader is not None
