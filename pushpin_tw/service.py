@@ -34,6 +34,7 @@ from pushpin_tw.extensions import (
 from pushpin_tw.grip.filters import Filters
 from pushpin_tw.hold.base import HoldRoom
 from pushpin_tw.hold.updates import BATCH
+from pushpin_tw.monitoring import Monitoring, gather, troubles, wants_metrics
 from pushpin_tw.origin.capped import CappedOrigin, Row
 from pushpin_tw.origin.overhttp import OverHttpOrigin
 from pushpin_tw.proxy.connections import Connections
@@ -47,6 +48,7 @@ from pushpin_tw.routing.route import Route, Target
 from pushpin_tw.routing.table import RouteTable
 from pushpin_tw.stats.connections import Connections as Registry
 from pushpin_tw.stats.journal import Journal
+from pushpin_tw.stats.measures import Measures
 from pushpin_tw.stats.report import StatsSocket, make_outlet, make_tally, wants_figures
 from pushpin_tw.wheel import Wheel
 from pushpin_tw.wire.gripsig import Key, load_key
@@ -70,6 +72,8 @@ class Services:
         """Set by who builds the rest."""
         self.tally: Any = None
         """ITally; None when nobody wants figures."""
+        self.measures: Measures | None = None
+        """What ``stats`` measures; None when nobody wants metrics."""
         self._shared: dict[str, Any] = {}
 
     def shared(self, name: str, make: Callable[[], Any]) -> Any:
@@ -180,6 +184,8 @@ class PushpinService(MultiService):
         self.control: Any = None
         self.statistics: StatsSocket | None = None
         """Where figures go; None when nobody wants any."""
+        self.monitoring: Monitoring | None = None
+        """Where metrics are served."""
         self.setName("pushpin")
 
     @property
@@ -247,7 +253,11 @@ def make_service(
     if reactor is None:
         from twisted.internet import reactor
     stats = stats or Journal(config)
-    services = Services(config, reactor, clock or reactor, random or random_module.Random(), stats)
+    measures = Measures(stats) if wants_metrics(config) else None
+    services = Services(
+        config, reactor, clock or reactor, random or random_module.Random(), measures or stats
+    )
+    services.measures = measures
     service = PushpinService(config, services, worker)
     if wants_figures(config):
         _make_statistics(service, services, worker)
@@ -264,7 +274,23 @@ def make_service(
                 service.control = inlet
     service.listeners = ClientListeners(config, service.gateway, services)
     _Doors(service.listeners).setServiceParent(service)
+    if measures is not None:
+        gather(measures, service)
+        if not worker:
+            _make_monitoring(service, services, measures)
     return service
+
+
+def _make_monitoring(service: PushpinService, services: Services, measures: Measures) -> None:
+    assert service.statistics is not None
+    service.monitoring = Monitoring(
+        service.config,
+        services,
+        service.statistics.outlet.figures,
+        lambda: {0: measures.take()},
+        lambda: troubles(service),
+    )
+    service.monitoring.setServiceParent(service)
 
 
 def _make_statistics(service: PushpinService, services: Services, worker: bool) -> None:
@@ -301,6 +327,7 @@ def _make_broker(services: Services) -> Broker:
         handler.message_hwm,
         handler.message_block_size,
         services.config.tw.publish_backlog,
+        None if services.measures is None else services.measures.since("delivery", services.clock.seconds),
     )
     fanout.tally = services.tally
     broker = Broker(

@@ -179,6 +179,11 @@ class Broker:
         record = self._channels.get(channel)
         return {} if record is None else dict(record.holds)
 
+    @property
+    def deliveries(self) -> int:
+        """How many wait for their turn."""
+        return self._fanout.deliveries
+
     def subscriptions(self) -> dict[str, int]:
         """How many there are, one for each hold and channel, by mode; looks at every channel."""
         found = dict.fromkeys(MODES.values(), 0)

@@ -78,6 +78,16 @@ class Measures:
         times.add(seconds, n)
         self._took_behind(name, seconds, n, route)
 
+    def since(self, name: str, seconds: Callable[[], float]) -> Callable[[float, int], None]:
+        """A shorter way of ``took``, for what is measured often: ``ended(began, n)`` tells that ``name`` began at
+        a time of the clock ``seconds`` and ends now, ``n`` times."""
+        add = self._times.setdefault((name, ""), Times()).add
+
+        def ended(began: float, n: int) -> None:
+            add(seconds() - began, n)
+
+        return ended
+
     def _label(self, route: str) -> str:
         """Routes come and go with their file; a label that was given once stays."""
         if not route or route in self._routes:

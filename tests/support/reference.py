@@ -59,6 +59,7 @@ class ReferenceProxy(Proxy):
         room = Path(self._room.name)
         self.address = ("127.0.0.1", free_port())
         self.control_address = ("127.0.0.1", free_port())
+        offset = int(str(settings.get("global", {}).get("port_offset", 0)))
         own: Settings = {
             "global": {"include": "internal.conf", "rundir": room / "run", "ipc_prefix": "p-"},
             "runner": {
@@ -72,7 +73,7 @@ class ReferenceProxy(Proxy):
                 "zurl_in_specs": f"ipc://{room}/zurl-out",
             },
             "handler": {
-                "push_in_http_port": self.control_address[1],
+                "push_in_http_port": self.control_address[1] - offset,
                 "stats_spec": f"ipc://{room}/stats",
                 "command_spec": f"ipc://{room}/command",
             },

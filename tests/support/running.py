@@ -62,10 +62,10 @@ def refusing(host: str = "127.0.0.1") -> Iterator[str]:
         yield f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nobody uses at the moment."""
+def free_port(host: str = "127.0.0.1") -> int:
+    """A TCP port that nobody uses at the moment; with ``host`` empty, at no address."""
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.bind((host, 0))
         return int(probe.getsockname()[1])
 
 
