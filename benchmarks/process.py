@@ -14,6 +14,7 @@ import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from glob import glob
 from pathlib import Path
 
 STOP_PATIENCE = 10.0  # seconds that a server gets to end in peace
@@ -57,6 +58,19 @@ def free_ports(count: int) -> list[int]:
                 continue
         ports.append(port)
     return ports
+
+
+def schedule(pid: int) -> tuple[float, float]:
+    """Seconds that the threads of a process have run so far, and waited to run; none if it is gone."""
+    had = waited = 0
+    for path in glob(f"/proc/{pid}/task/*/schedstat"):
+        try:
+            words = Path(path).read_text().split()
+        except OSError:
+            continue
+        had += int(words[0])
+        waited += int(words[1])
+    return had / 1e9, waited / 1e9
 
 
 def busy_seconds() -> float:
@@ -141,14 +155,11 @@ class Program:
 
     def cpu_seconds(self) -> float:
         """Processor time that all threads of all processes have used so far."""
-        total = 0
-        for pid in self.pids():
-            for task in Path(f"/proc/{pid}/task").iterdir():
-                try:
-                    total += int((task / "schedstat").read_text().split()[0])
-                except OSError:
-                    continue
-        return total / 1e9
+        return sum(schedule(pid)[0] for pid in self.pids())
+
+    def wanted_seconds(self) -> float:
+        """The same, and the time that they have waited for a processor: whoever has no work wants none."""
+        return sum(sum(schedule(pid)) for pid in self.pids())
 
     def settle(self) -> None:
         """Wait until the server is idle, so that one round does not pay for the clearing up after another."""

@@ -3,9 +3,9 @@
 Called by what starts a process (``command``, ``tap``, a worker).  Never by what others may embed: this is a
 setting of the whole process.
 
-Whoever waits is a few long-lived objects, none of them garbage, and a full collection looks at all of them.  By
-its usual settings Python makes one whenever their number has grown by a quarter: when 16 000 clients poll again
-at once, that took a third of the time, in pieces of 30 ms during which nobody was served.
+Whoever waits is a few long-lived objects, none of them garbage, and a full collection looks at all of them.
+By its usual settings Python makes one whenever their number has grown by a quarter: when 16 000 clients
+poll again at once, that took a third of the time, in pieces of 30 ms during which nobody was served.
 """
 
 from __future__ import annotations

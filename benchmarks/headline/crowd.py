@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 
 from benchmarks.headline.reading import POLL, read_poll, read_stream
-from benchmarks.process import raise_file_limit
+from benchmarks.process import raise_file_limit, schedule
 from benchmarks.verify import Broken
 
 IP_BIND_ADDRESS_NO_PORT = 24  # from <linux/in.h>: choose the port at connect, when the destination is known
@@ -220,6 +220,10 @@ class Crowds:
     def here(self) -> int:
         """Clients that have had a headline and are still connected."""
         return self.total.opened - sum(self.total.lost.values())
+
+    def wanted_seconds(self) -> float:
+        """Processor time that all processes have used, and waited for, so far."""
+        return sum(sum(schedule(process.pid)) for process in self._processes if process.pid is not None)
 
     def gather(self, seconds: float) -> None:
         """Add up what is reported in so many seconds."""

@@ -133,6 +133,10 @@ class Proxies:
         """Processor time of all processes so far."""
         return sum(program.cpu_seconds() for program in self._programs)
 
+    def wanted_seconds(self) -> float:
+        """The same, and the time that they have waited for a processor."""
+        return sum(program.wanted_seconds() for program in self._programs)
+
 
 def _wait_for_answer(address: tuple[str, int], program: Program) -> None:
     end = time.monotonic() + START_PATIENCE
