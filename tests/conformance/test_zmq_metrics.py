@@ -82,7 +82,7 @@ async def test_zmq_177_the_lines(stage: Stage, request_: str) -> None:
 
 
 @case
-async def test_zmq_178_179_what_they_count(stage: Stage) -> None:
+async def test_zmq_178_zmq_179_what_they_count(stage: Stage) -> None:
     address = ("127.0.0.1", free_port(""))
     await stage.start(
         lambda _: hold("stream", channel="c"),
