@@ -30,7 +30,7 @@ import zmq
 from pushpin_tw.complaints import Complaints
 from pushpin_tw.errors import PacketError
 from pushpin_tw.origin.zhttpalive import KeepAlives
-from pushpin_tw.routing.route import Target
+from pushpin_tw.routing.route import Target, zhttp_specs
 from pushpin_tw.wire.zhttp import Packet, parse
 from pushpin_tw.zmqsocket import Frames, Options, ZmqSocket, zmq_room
 
@@ -137,7 +137,7 @@ class StreamHub(Hub):
     streaming = True
 
     def _bind(self, mode: int) -> None:
-        out, stream, back = derived(self.spec)
+        out, stream, back = zhttp_specs(self.spec)
         few: Options = {zmq.SNDHWM: FEW, zmq.RCVHWM: FEW}
         many: Options = {zmq.SNDHWM: MANY, zmq.RCVHWM: MANY}
         named: Options = {**many, zmq.LINGER: LINGER, zmq.IDENTITY: self.own}
@@ -210,14 +210,6 @@ class ReplyHub(Hub):
 
 def _nothing(frames: Frames) -> None:
     """A PUSH socket receives nothing."""
-
-
-def derived(spec: str) -> tuple[str, str, str]:
-    """Where the sockets PUSH, ROUTER and SUB of ``zhttp/SPEC`` are bound."""
-    if not spec.startswith("tcp://"):
-        return f"{spec}-out", f"{spec}-out-stream", f"{spec}-in"
-    base, _, port = spec.rpartition(":")
-    return spec, f"{base}:{int(port) + 1}", f"{base}:{int(port) + 2}"
 
 
 class ZhttpRoom:

@@ -174,6 +174,15 @@ def parse_zmq_spec(address: str) -> str:
     return address
 
 
+def zhttp_specs(spec: str) -> tuple[str, str, str]:
+    """The three addresses that ``spec``, which ``parse_zmq_spec`` has let pass, stands for (zeromq 2.1): for
+    first packets, for later ones of the same side, and for those of the other side."""
+    if not spec.startswith("tcp://"):
+        return f"{spec}-out", f"{spec}-out-stream", f"{spec}-in"
+    base, _, port = spec.rpartition(":")
+    return spec, f"{base}:{int(port) + 1}", f"{base}:{int(port) + 2}"
+
+
 # ---- private addresses -------------------------------------------------------------------------------------
 
 # Beside the list of proxy 4.8 the unspecified addresses: connecting to them reaches this very host.
