@@ -20,6 +20,7 @@ from tests.support.items import piece
 from tests.support.origin import ScriptedOrigin, hold
 from tests.support.running import Proxy
 from tests.support.service import ServiceProxy
+from tests.support.zworker import free_ports
 
 EXAMPLES = ROOT / "examples"
 # Deliveries leave in the reactor's own time.
@@ -241,4 +242,31 @@ async def test_a_worker_on_zeromq_holds_and_somebody_publishes(tmp_path: Path) -
         worker.wait()
         reader.drop()
         writer.drop()
+        await proxy.stop()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_worker_on_zeromq_streams_to_those_who_stay() -> None:
+    spec = f"tcp://127.0.0.1:{free_ports()}"
+    proxy = await ServiceProxy.start([f"* zhttp/{spec}"], UNLIMITED)
+    worker = subprocess.Popen([sys.executable, str(EXAMPLES / "zmq_stream_worker.py"), spec])
+    try:
+        status = 502  # until the worker is there
+        while status == 502:
+            client = await proxy.client()
+            client.request("/")
+            head = await client.read_head()
+            status = head.status
+        body = client.body(head)
+        lines = (await body.read(18)).splitlines()
+        assert [time.strptime(line.decode(), "%H:%M:%S") for line in lines]
+        assert len(lines) == 2
+        client.drop()
+        other = await proxy.client()
+        other.request("/")
+        assert (await other.read_head()).status == 200
+        other.drop()
+    finally:
+        worker.kill()
+        worker.wait()
         await proxy.stop()
