@@ -250,8 +250,8 @@ class ITailoredHold(Interface):
 
 
 class IItems(Interface):
-    """Where published items go.  Given by ``broker``, and by ``workers`` for the brokers of several processes;
-    used by ``publish``."""
+    """Where published items go.  Given by ``broker``, and by ``workers`` for the brokers of several
+    processes; used by ``publish``."""
 
     congested = Attribute(
         "Whether more items wait for delivery than should (bool); accept() takes them all the same, but who "
@@ -373,36 +373,3 @@ class ILinkSink(Interface):
 
     def link_failed(error):  # type: ignore[no-untyped-def]
         """A ``GripError`` that ends the client's response, or None: it may work the next time."""
-
-
-class IStatsSink(Interface):
-    """What happened, told by every room.  Given by ``stats``; costs one method call."""
-
-    def count(name, n=1, route=""):  # type: ignore[no-untyped-def]
-        """``n`` more of ``name``."""
-
-    def took(name, seconds, n=1, route=""):  # type: ignore[no-untyped-def]
-        """``name`` took so long, ``n`` times."""
-
-    wants_requests = Attribute("Whether request_finished() leaves a trace; if not, callers need not call it.")
-    wants_holds = Attribute("The same for held() and linked().")
-
-    def request_finished(line):  # type: ignore[no-untyped-def]
-        """A proxied request ended or came to rest in a hold; ``line`` is a ``wire.message.RequestLine``."""
-
-    def held(uri, channel, retry):  # type: ignore[no-untyped-def]
-        """The request for ``uri`` (str) joined ``channel``; ``retry``: it was run again by a hold."""
-
-    def linked(method, uri, status, size):  # type: ignore[no-untyped-def]
-        """A hold asked the origin again (``method`` is bytes, ``uri`` str) and got so many bytes."""
-
-    def published(channel, receivers):  # type: ignore[no-untyped-def]
-        """An item was handed to so many holds."""
-
-    def note(level, text, service="proxy"):  # type: ignore[no-untyped-def]
-        """A line for the log: ``level`` is 'error', 'warn', 'info' or 'debug'; ``service`` is whose line it
-        is and whose level decides: 'connmgr' (clients), 'proxy', 'handler' (holds, publishing) or
-        'runner'."""
-
-    def failure(where):  # type: ignore[no-untyped-def]
-        """A bug showed itself: called within an ``except`` block; logged with its traceback."""

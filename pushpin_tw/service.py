@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import random as random_module
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from twisted.application.service import MultiService, Service
@@ -22,21 +22,14 @@ from pushpin_tw.broker.broker import Broker
 from pushpin_tw.broker.fanout import Fanout
 from pushpin_tw.broker.limiter import Pace
 from pushpin_tw.config import Config
+from pushpin_tw.destinations import Origins
 from pushpin_tw.edge.listener import ClientListeners
 from pushpin_tw.edge.sockjs import SockJs
-from pushpin_tw.extensions import (
-    IMessageFilter,
-    IPublishSource,
-    IServices,
-    IStandingTargetType,
-    ITargetType,
-)
+from pushpin_tw.extensions import IMessageFilter, IPublishSource, IServices, ITargetType
 from pushpin_tw.grip.filters import Filters
 from pushpin_tw.hold.base import HoldRoom
 from pushpin_tw.hold.updates import BATCH
 from pushpin_tw.monitoring import Monitoring, gather, troubles, wants_metrics
-from pushpin_tw.origin.capped import CappedOrigin, Row
-from pushpin_tw.origin.overhttp import OverHttpOrigin
 from pushpin_tw.proxy.connections import Connections
 from pushpin_tw.proxy.gateway import Gateway, GatewaySettings
 from pushpin_tw.proxy.held import Acceptor
@@ -44,7 +37,7 @@ from pushpin_tw.proxy.refetch import Refetch
 from pushpin_tw.proxy.sharing import Sharing
 from pushpin_tw.routeswatch import RoutesWatch, reader_in
 from pushpin_tw.routing.rewrite import Rewriter
-from pushpin_tw.routing.route import Route, Target
+from pushpin_tw.routing.route import Route
 from pushpin_tw.routing.table import RouteTable
 from pushpin_tw.stats.connections import Connections as Registry
 from pushpin_tw.stats.journal import Journal
@@ -52,9 +45,6 @@ from pushpin_tw.stats.measures import Measures
 from pushpin_tw.stats.report import StatsSocket, make_outlet, make_tally, wants_figures
 from pushpin_tw.wheel import Wheel
 from pushpin_tw.wire.gripsig import Key, load_key
-
-MAX_DIRECT = 1000
-"""Hosts of links that are not reached through a route and are remembered."""
 
 
 @implementer(IServices)
@@ -100,58 +90,6 @@ class Services:
         self.wheel.stop()
 
 
-class Origins:
-    """The origin of each target, made once and kept while a route names the target."""
-
-    def __init__(self, types: dict[str, Any], services: Services) -> None:
-        self._types = types
-        self._services = services
-        self._origins: dict[Target, Any] = {}
-        self._direct: dict[Target, Any] = {}
-        cap = services.config.proxy.max_open_requests
-        self._row = Row(cap) if cap > 0 else None
-
-    def origin(self, target: Target) -> Any:
-        """The IOrigin of ``target``."""
-        origin = self._origins.get(target)
-        if origin is None:
-            origin = self._origins[target] = self._make(target)
-        return origin
-
-    def _make(self, target: Target) -> Any:
-        origin = self._types[target.kind].origin(target, self._services)
-        cap, stats = self._services.config.tw.max_open_requests, self._services.stats
-        if cap > 0:
-            origin = CappedOrigin(origin, Row(cap), stats)
-        if self._row is not None:
-            # Outside: who waits for its target has its place among all.
-            origin = CappedOrigin(origin, self._row, stats)
-        return OverHttpOrigin(origin, target, self._services) if target.over_http else origin
-
-    def direct(self, target: Target) -> Any:
-        """The IOrigin of a target that no route names: the host of a link.  Origins say where links lead to,
-        so that only the latest of these are kept; connections live in the pool all the same."""
-        origin = self._direct.pop(target, None)
-        if origin is None:
-            origin = self._make(target)
-        self._direct[target] = origin
-        if len(self._direct) > MAX_DIRECT:
-            del self._direct[next(iter(self._direct))]
-        return origin
-
-    def keep(self, routes: Iterable[Route]) -> None:
-        """Forget the targets that no route names any more; requests under way keep theirs.  Tell the kinds of
-        targets that have to do something before the first request."""
-        named = dict.fromkeys(target for route in routes for target in route.targets)
-        self._origins = {target: origin for target, origin in self._origins.items() if target in named}
-        for kind in self._types.values():
-            if IStandingTargetType.providedBy(kind):
-                try:
-                    kind.keep(list(named), self._services)
-                except Exception:
-                    self._services.stats.failure("targets")
-
-
 def target_types() -> dict[str, Any]:
     """All kinds of targets that are installed, by prefix."""
     return {kind.prefix: kind for kind in getPlugins(ITargetType, pushpin_tw.plugins)}
@@ -171,7 +109,7 @@ class PushpinService(MultiService):
     """One whole pushpin."""
 
     def __init__(self, config: Config, services: Services, worker: bool = False) -> None:
-        """``worker``: it is one of several that share the clients and the limits that hold for all of them."""
+        """``worker``: it is one of several that share the clients, and the limits for all of them."""
         super().__init__()
         self.worker = worker
         self.config = config

@@ -14,7 +14,7 @@ from zope.interface import implementer
 
 from pushpin_tw.config import Config
 from pushpin_tw.config.loglevel import DEBUG, ERROR, INFO, SERVICES, WARN
-from pushpin_tw.interfaces import IStatsSink
+from pushpin_tw.figures import IStatsSink
 from pushpin_tw.stats.logfile import Logs, Voice
 from pushpin_tw.wire.message import RequestLine
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from zope.interface import implementer
 
-from pushpin_tw.interfaces import IStatsSink
+from pushpin_tw.figures import IStatsSink
 
 BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 """Seconds: the upper bounds of what is told apart; the last class is everything beyond."""
@@ -79,8 +79,8 @@ class Measures:
         self._took_behind(name, seconds, n, route)
 
     def since(self, name: str, seconds: Callable[[], float]) -> Callable[[float, int], None]:
-        """A shorter way of ``took``, for what is measured often: ``ended(began, n)`` tells that ``name`` began at
-        a time of the clock ``seconds`` and ends now, ``n`` times."""
+        """A shorter way of ``took``, for what is measured often: ``ended(began, n)`` tells that ``name``
+        began, ``n`` times, at a time of the clock ``seconds``, and ends now."""
         add = self._times.setdefault((name, ""), Times()).add
 
         def ended(began: float, n: int) -> None:

@@ -16,7 +16,7 @@ from zope.interface import implementer
 
 from pushpin_tw.config import Config, parse_config
 from pushpin_tw.extensions import IServices
-from pushpin_tw.interfaces import IStatsSink
+from pushpin_tw.figures import IStatsSink
 from pushpin_tw.wheel import Wheel
 
 

@@ -15,7 +15,8 @@ from zope.interface.verify import verifyObject
 import pushpin_tw.plugins
 from pushpin_tw.errors import OriginError
 from pushpin_tw.extensions import IServices, ITargetType
-from pushpin_tw.interfaces import IOriginSink, IStatsSink
+from pushpin_tw.figures import IStatsSink
+from pushpin_tw.interfaces import IOriginSink
 from pushpin_tw.origin.capped import CappedOrigin, Row
 from pushpin_tw.plugins import builtin
 from pushpin_tw.routing.route import Target

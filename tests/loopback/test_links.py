@@ -9,13 +9,14 @@ import pytest
 import pytest_twisted
 from twisted.internet import reactor
 
+from pushpin_tw.destinations import MAX_DIRECT, Origins
 from pushpin_tw.errors import FilterError
 from pushpin_tw.grip.terms import LinkRequest
 from pushpin_tw.proxy.refetch import Place, Refetch
 from pushpin_tw.routing.rewrite import Rewriter
 from pushpin_tw.routing.table import RouteTable
 from pushpin_tw.routing.uri import Uri
-from pushpin_tw.service import MAX_DIRECT, Origins, target_types
+from pushpin_tw.service import target_types
 from pushpin_tw.testing.services import LentServices
 from tests.pure.routing.tables import read
 from tests.support.origin import Asked, ScriptedOrigin, hold, reply

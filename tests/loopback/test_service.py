@@ -10,8 +10,9 @@ import pytest_twisted
 from twisted.internet import reactor
 
 from pushpin_tw.config import parse_config
+from pushpin_tw.destinations import Origins
 from pushpin_tw.proxy.exchange import Exchange
-from pushpin_tw.service import Origins, Services, target_types
+from pushpin_tw.service import Services, target_types
 from pushpin_tw.testing.services import RecordedStats
 from pushpin_tw.wire.message import Request
 from tests.pure.routing.tables import only

@@ -44,6 +44,7 @@ LEVELS = {
     "plugins": 6,
     "service": 6,
     "garbage": 6,
+    "destinations": 6,
     "monitoring": 6,
     "routeswatch": 6,
     "workers": 6,

@@ -11,7 +11,7 @@ from twisted.logger import LogEvent, LogLevel, globalLogPublisher
 from zope.interface.verify import verifyObject
 
 from pushpin_tw.config import parse_config
-from pushpin_tw.interfaces import IStatsSink
+from pushpin_tw.figures import IStatsSink
 from pushpin_tw.stats.journal import Journal
 from pushpin_tw.stats.logfile import Logs
 from pushpin_tw.wire.message import RequestLine

@@ -7,7 +7,7 @@ import json
 import pytest
 from zope.interface.verify import verifyObject
 
-from pushpin_tw.interfaces import IStatsSink
+from pushpin_tw.figures import IStatsSink
 from pushpin_tw.stats.measures import BOUNDS, MAX_ROUTES, OTHER_ROUTES, Measures
 from pushpin_tw.testing.services import RecordedStats
 from pushpin_tw.wire.tnetstring import decode, encode
