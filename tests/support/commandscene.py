@@ -19,6 +19,9 @@ from tests.support.zmqscene import Plain, Publishers
 
 Answer = dict[str, Any]
 
+MANY = 500
+"""Connections of which statistics tell at least one, once they are read."""
+
 
 def done(value: object = None) -> Answer:
     """The answer to a command that was carried out and had no id."""
@@ -91,11 +94,14 @@ class Commands(Publishers):
         """From now on statistics of connections are read."""
         self._watcher = plain = self.peer(zmq.SUB, self.stats).plain
         plain.subscribe(b"conn ")
-        while not plain.poll(0):  # until the subscription has arrived
+        for _ in range(MANY):  # until the subscription has arrived
             client = await self.client()
             await self.usable(client)
             client.drop()
             await self.proxy.settle()
+            if plain.poll(0):
+                return
+        raise AssertionError("no statistics")
 
     async def name(self, address: str) -> str:
         """What the connection is called that says it comes from ``address``."""
