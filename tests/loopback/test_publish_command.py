@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import socket
 import stat
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -35,12 +37,18 @@ class Elsewhere:
     def __init__(self) -> None:
         self.asked: list[tuple[Any, Callable[[Any], None]]] = []
         self.channels: list[str] = []
+        self.at_once = False
 
     def find(self, names: list[str], done: Callable[[list[str]], None]) -> None:
-        self.asked.append((names, done))
+        self._ask(names, done, names[:1])
 
     def refresh(self, name: str, done: Callable[[bool], None]) -> None:
-        self.asked.append((name, done))
+        self._ask(name, done, False)
+
+    def _ask(self, what: Any, done: Callable[[Any], None], answer: Any) -> None:
+        self.asked.append((what, done))
+        if self.at_once:
+            done(answer)
 
     def refresh_channel(self, channel: str) -> None:
         self.channels.append(channel)
@@ -263,3 +271,31 @@ async def test_what_is_no_command_is_dropped(desk: Desk) -> None:
     assert [text for level, text in desk.services.stats.notes if level == "warn"] == [
         "zmq command: message dropped: no empty frame in front"
     ]
+
+
+def anything(random: Random, depth: int = 3) -> Any:
+    """A value that somebody may send."""
+    kind = random.randrange(6 if depth else 4)
+    if kind == 4:
+        return [anything(random, depth - 1) for _ in range(random.randrange(3))]
+    if kind == 5:
+        names = ["ids", "cid", "channel", "items", "formats", "http-stream", "content", "id", "meta"]
+        return {name: anything(random, depth - 1) for name in random.sample(names, random.randrange(4))}
+    return random.choice([None, True, -1, 5, 1.5, b"", b"a", b"\xff", "x" * 300])
+
+
+@case
+async def test_whatever_is_asked_is_answered(desk: Desk) -> None:
+    desk.start(ANY)
+    desk.elsewhere.at_once = True
+    random = Random(7)
+    methods = ["get-zmq-uris", "conncheck", "refresh", "recover", "publish", "dance"]
+    conditions = Counter[bytes]()
+    for number in range(2000):
+        args = {name: anything(random) for name in ("ids", "cid", "channel", "items") if random.randrange(2)}
+        desk.ask(random.choice(methods), str(number), **args)
+        told = await desk.answer()
+        assert told["id"] == str(number).encode()
+        conditions[told.get("condition", b"done")] += 1
+    assert conditions.keys() == {b"done", b"bad-request", b"item-not-found", b"method-not-found"}
+    assert desk.services.stats.failures == []
