@@ -11,8 +11,8 @@ Origins speak through a hub in the same way, whatever its kind:
 * ``session.id`` (bytes, see ``new_id``) is its name in packets; ``session.packet(packet, seq)`` is called
   with each ``wire.zhttp.Packet`` that names it, and with its own number in there, None when it has none.
   What it raises is told to the log and costs nobody else anything.
-* ``StreamHub.begin(frame)`` sends the first packet, to any worker, and is False when none can take it;
-  ``StreamHub.send(worker, frame)`` a later one, to the worker called ``worker`` (bytes).
+* ``StreamHub.begin(session, frame)`` sends the first packet, to any worker, and is False when none can take
+  it; ``StreamHub.send(worker, frame)`` a later one, to the worker called ``worker`` (bytes).
 * ``ReplyHub.ask(session, frame)`` sends the request; when no worker is there, as soon as one comes.
 
 ``zhttpsession.Session`` does all that for sessions with a streaming worker.  What is no packet, or names no
@@ -22,29 +22,20 @@ session, is dropped here: nothing in it counts, and a worker may send it again i
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol
-
-import zmq
 
 from pushpin_tw.complaints import Complaints
 from pushpin_tw.errors import PacketError
 from pushpin_tw.origin.zhttpalive import KeepAlives
-from pushpin_tw.routing.route import Target, zhttp_specs
+from pushpin_tw.origin.zhttpports import ReplyPorts, StreamPorts
+from pushpin_tw.routing.route import Target
 from pushpin_tw.wire.zhttp import Packet, parse
-from pushpin_tw.zmqsocket import Frames, Options, ZmqSocket, zmq_room
 
 STREAMING = "zhttp"
 REPLYING = "zhttpreq"
 MAX_SPECS = 100
 """SPECs that routes may name; requests for others fail."""
-FEW = 100
-"""Requests that may wait in the socket for one worker, and answers from it."""
-MANY = 101_000
-"""The same of what has to arrive."""
-LINGER = 500
-"""Milliseconds for which packets to workers may still leave when all ends."""
-_PROBE = b"probe-ack"
 
 
 class Registered(Protocol):
@@ -67,8 +58,6 @@ def new_id() -> bytes:
 class Hub:
     """The sockets of one SPEC and the sessions that use them."""
 
-    streaming: bool
-
     def __init__(self, room: ZhttpRoom, target: Target) -> None:
         self.room = room
         self.spec = target.address
@@ -76,32 +65,20 @@ class Hub:
         self.bound = False
         self.sessions: dict[bytes, Registered] = {}
         self.complaints = Complaints(f"target {target.label}", room.services, "packets-invalid", "proxy")
-        self._sockets: list[ZmqSocket] = []
-        mode = target.ipc_file_mode
+        self._ports: Any = None
         try:
-            self._bind(-1 if mode is None else mode)
+            self._ports = room.open_ports(self, target)
         except OSError as error:
             room.services.stats.note("error", f"unable to bind to {self.spec}: {error.strerror}")
-            self.close()
         else:
             self.bound = True
-
-    def _bind(self, mode: int) -> None:
-        """:raises OSError:"""
-        raise NotImplementedError
-
-    def _open(self, kind: int, spec: str, mode: int, received: Any, options: Options) -> ZmqSocket:
-        socket = zmq_room(self.room.services).open(kind, received, options)
-        self._sockets.append(socket)
-        socket.bind(spec, mode)
-        return socket
 
     def close(self) -> None:
         """No more packets."""
         self.bound = False
-        for socket in self._sockets:
-            socket.close()
-        self._sockets = []
+        ports, self._ports = self._ports, None
+        if ports is not None:
+            ports.close()
 
     def register(self, session: Registered) -> None:
         """From now on ``session`` gets its packets."""
@@ -112,12 +89,17 @@ class Hub:
         if self.sessions.pop(session.id, None) is not None and not self.sessions:
             self.room.idle(self)
 
-    def _packet(self, frame: bytes) -> None:
+    def received(self, frame: bytes) -> None:
+        """A packet has come, or what a worker takes for one."""
         try:
             packet = parse(frame)
         except PacketError as error:
             self.complaints.drop("packet", str(error))
-            return
+        else:
+            self.dispatch(packet)
+
+    def dispatch(self, packet: Packet) -> None:
+        """Hand ``packet`` to the sessions that it names."""
         for name, seq in packet.ids:
             session = self.sessions.get(name)
             if session is None:
@@ -127,89 +109,33 @@ class Hub:
             except Exception:
                 self.room.services.stats.failure("origin")
 
-    def _wrong_frames(self, count: int, expected: int) -> None:
-        self.complaints.drop("frames", f"frames: {count} instead of {expected}")
-
 
 class StreamHub(Hub):
     """For workers that pull requests and stream answers."""
 
-    streaming = True
-
-    def _bind(self, mode: int) -> None:
-        out, stream, back = zhttp_specs(self.spec)
-        few: Options = {zmq.SNDHWM: FEW, zmq.RCVHWM: FEW}
-        many: Options = {zmq.SNDHWM: MANY, zmq.RCVHWM: MANY}
-        named: Options = {**many, zmq.LINGER: LINGER, zmq.IDENTITY: self.own}
-        self._push = self._open(zmq.PUSH, out, mode, _nothing, few)
-        self._router = self._open(zmq.ROUTER, stream, mode, self._routed, named)
-        self._open(zmq.SUB, back, mode, self._published, many).subscribe(self.own + b" ")
-
-    def begin(self, frame: bytes) -> bool:
-        """Send the first packet of a session; False when no worker can take it."""
-        return self.bound and self._push.send((frame,))
+    def begin(self, session: Registered, frame: bytes) -> bool:
+        """Send the first packet of ``session``; False when no worker can take it."""
+        return self.bound and self._ports.begin(session.id, frame)
 
     def send(self, worker: bytes, frame: bytes) -> None:
         """A later packet of a session; lost when no worker has that identity."""
         if self.bound:
-            self._router.send((worker, b"", frame))
-
-    def _published(self, frames: Frames) -> None:
-        if len(frames) != 1:
-            self._wrong_frames(len(frames), 1)
-            return
-        self._packet(frames[0][len(self.own) + 1 :])
-
-    def _routed(self, frames: Frames) -> None:
-        if len(frames) != 3:
-            self._wrong_frames(len(frames), 3)
-        elif frames[2] != _PROBE:
-            self._packet(frames[2])
+            self._ports.send(worker, frame)
 
 
 class ReplyHub(Hub):
     """For workers that answer a request with one packet."""
 
-    streaming = False
-
-    def __init__(self, room: ZhttpRoom, target: Target) -> None:
-        self._waiting: dict[bytes, bytes] = {}
-        """Requests that no worker could take, by the ids of their sessions, in order."""
-        super().__init__(room, target)
-
-    def _bind(self, mode: int) -> None:
-        options: Options = {zmq.SNDHWM: FEW, zmq.RCVHWM: FEW}
-        self._dealer = self._open(zmq.DEALER, self.spec, mode, self._replied, options)
-
     def ask(self, session: Registered, frame: bytes) -> None:
         """Send the one packet of a session, now or when a worker can take it."""
-        if self.bound and (self._waiting or not self._dealer.send((b"", frame))):
-            self._waiting[session.id] = frame
-            self._dealer.on_room = self._ask_on
-
-    def _ask_on(self) -> None:
-        """A worker takes more."""
-        while self._waiting:
-            session, frame = next(iter(self._waiting.items()))
-            if not self._dealer.send((b"", frame)):
-                self._dealer.on_room = self._ask_on
-                return
-            del self._waiting[session]
+        if self.bound:
+            self._ports.ask(session.id, frame)
 
     def forget(self, session: Registered) -> None:
         """As ``Hub``."""
-        self._waiting.pop(session.id, None)
+        if self.bound:
+            self._ports.forget(session.id)
         super().forget(session)
-
-    def _replied(self, frames: Frames) -> None:
-        if len(frames) != 2:
-            self._wrong_frames(len(frames), 2)
-        else:
-            self._packet(frames[1])
-
-
-def _nothing(frames: Frames) -> None:
-    """A PUSH socket receives nothing."""
 
 
 class ZhttpRoom:
@@ -219,16 +145,21 @@ class ZhttpRoom:
         """``services`` is an ``IServices``."""
         self.services = services
         self.alive = KeepAlives(services.wheel)
-        self.suffix = ""
-        """What follows the instance id, when several processes are one pushpin; set before any target."""
+        self.own = b"proxy_%d" % os.getpid()
+        """Our instance id."""
+        self.open_ports: Callable[[Hub, Target], Any] = self._open_ports
+        """Makes the ports of a hub for a target.
+
+        :raises OSError: an address cannot be used.
+        """
         self._hubs: dict[str, Hub] = {}
         self._named: dict[str, Target] = {}
         """SPECs that the routes name, with the first target of each."""
 
-    @property
-    def own(self) -> bytes:
-        """Our instance id."""
-        return f"proxy_{os.getpid()}{self.suffix}".encode()
+    def _open_ports(self, hub: Hub, target: Target) -> StreamPorts | ReplyPorts:
+        kind = StreamPorts if target.kind == STREAMING else ReplyPorts
+        mode = -1 if target.ipc_file_mode is None else target.ipc_file_mode
+        return kind(self.services, hub.spec, hub.own, mode, hub.received, hub.complaints)
 
     def hub(self, spec: str) -> Hub | None:
         """The hub of ``spec``; None when there is none (any more)."""
@@ -261,13 +192,13 @@ class ZhttpRoom:
     def _open(self, spec: str) -> None:
         """Bind what is wanted for ``spec``, unless it is, or something else still is in use."""
         target = self._named[spec]
-        streaming = target.kind == STREAMING
+        kind = StreamHub if target.kind == STREAMING else ReplyHub
         hub = self._hubs.get(spec)
         if hub is not None:
-            if hub.sessions or (hub.bound and hub.streaming == streaming):
+            if hub.sessions or (hub.bound and isinstance(hub, kind)):
                 return
             hub.close()
-        self._hubs[spec] = (StreamHub if streaming else ReplyHub)(self, target)
+        self._hubs[spec] = kind(self, target)
 
     def idle(self, hub: Hub) -> None:
         """Nobody uses ``hub`` at the moment; perhaps nobody names it either, or a hub of another kind."""
@@ -277,7 +208,7 @@ class ZhttpRoom:
         if target is None:
             hub.close()
             del self._hubs[hub.spec]
-        elif hub.streaming != (target.kind == STREAMING):
+        elif isinstance(hub, StreamHub) != (target.kind == STREAMING):
             self._open(hub.spec)
 
     def stop(self) -> None:

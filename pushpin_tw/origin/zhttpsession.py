@@ -72,7 +72,7 @@ class Session:
         self.seq = 1
         self.hub.register(self)
         self.hub.room.services.wheel.schedule(self, SILENCE)
-        if self.hub.begin(frame):
+        if self.hub.begin(self, frame):
             return True
         self.leave()
         return False

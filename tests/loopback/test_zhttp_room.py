@@ -182,14 +182,6 @@ async def test_there_are_not_too_many(setting: Setting) -> None:
 
 
 @case
-async def test_what_processes_are_called(setting: Setting) -> None:
-    setting.room.suffix = "-3"
-    _, _, _, asked = await setting.session()
-    assert asked["from"].startswith(b"proxy_")
-    assert asked["from"].endswith(b"-3")
-
-
-@case
 async def test_client_certificates_are_sent_along(setting: Setting) -> None:
     pem = setting.directory / "client.pem"
     target = setting.target(client_cert=str(pem))
