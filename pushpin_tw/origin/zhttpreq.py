@@ -46,7 +46,7 @@ class RequestCall:
 
     def __init__(self, hub: ReplyHub, request: OriginRequest, rules: bytes, sink: Any) -> None:
         """``rules`` is what ``wire.zhttp.policy`` has made of the target."""
-        self.id = new_id()
+        self.id = new_id(hub.room.mark)
         self.due = self.slot = 0
         self._hub = hub
         self._request = request

@@ -47,12 +47,13 @@ class Registered(Protocol):
     def packet(self, packet: Packet, seq: int | None) -> None: ...
 
 
-def new_id() -> bytes:
-    """A name for a session that nobody can guess."""
+def new_id(mark: str = "") -> bytes:
+    """A name for a session that nobody can guess, with ``mark`` (a few hexadecimal digits) at its start."""
     # A UUID of version 4 (RFC 9562, 5.4); the module for them takes four times as long.
     digits = os.urandom(16).hex()
     variant = "89ab"[int(digits[16], 16) & 3]
-    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}".encode()
+    start = mark + digits[len(mark) : 8]
+    return f"{start}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}".encode()
 
 
 class Hub:
@@ -147,6 +148,8 @@ class ZhttpRoom:
         self.alive = KeepAlives(services.wheel)
         self.own = b"proxy_%d" % os.getpid()
         """Our instance id."""
+        self.mark = ""
+        """What the ids of our sessions begin with."""
         self.open_ports: Callable[[Hub, Target], Any] = self._open_ports
         """Makes the ports of a hub for a target.
 

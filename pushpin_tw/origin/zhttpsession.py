@@ -37,7 +37,7 @@ class Session:
 
     def __init__(self, hub: StreamHub) -> None:
         self.hub = hub
-        self.id = new_id()
+        self.id = new_id(hub.room.mark)
         self.worker = b""
         """The worker's address; empty while it is not known."""
         self.multi = False
@@ -120,6 +120,10 @@ class Session:
         self.heard(packet)
         if packet.multi and not self.multi:
             self._understands_multi()
+
+    def unsent(self) -> None:
+        """No worker could take the first packet, as turns out now."""
+        self._break(OriginError("no worker"))
 
     def _understands_multi(self) -> None:
         self.multi = True
