@@ -157,7 +157,7 @@ class Desk:
         self._send = send
         self._counters: dict[str, Counter] = {}
         self._refused: list[tuple[Any, ...]] = []
-        """Arguments of ``_open`` of processes that want sockets for the other mode, which others still use."""
+        """Arguments of ``_open`` of processes that want the other mode while it is not there yet."""
 
     def say(self, process: int, what: str, spec: str, *values: Any) -> None:
         """Tell the relay of ``process``."""
