@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
+from random import Random
 from tempfile import TemporaryDirectory
 from typing import Any
 from uuid import RFC_4122, UUID
@@ -169,6 +171,38 @@ async def test_an_answer_to_several_requests_is_none(place: Place) -> None:
     ((level, text),) = place.services.stats.notes
     assert level == "warn" and "an answer to 2 requests" in text
     assert place.services.stats.counts["packets-invalid", ""] == 1
+
+
+def _mangled(good: bytes, chance: Random) -> bytes:
+    """A packet that may be none: bytes are missing, others or more, or a field is something else."""
+    if chance.random() < 0.5:
+        at = chance.randrange(len(good) + 1)
+        return good[:at] + chance.randbytes(chance.randrange(4)) + good[at + chance.randrange(4) :]
+    fields: dict[str, Any] = unpack(good)
+    values = [None, True, -1, 10**30, 1.5, b"", b"\xff", [], [[b"a"]], {}, fields["id"]]
+    names = [*fields, "type", "more", "ext", "seq", "credits", "condition"]
+    for name in chance.sample(names, chance.randrange(1, 4)):
+        fields[name] = chance.choice(values)
+        if chance.random() < 0.3:
+            del fields[name]
+    return pack(fields)
+
+
+@case
+async def test_whatever_a_worker_says_ends_a_request_or_does_not(place: Place) -> None:
+    worker = await place.shop.router(place.target.address)
+    chance = Random(1)
+    ends: Counter[str] = Counter()
+    for _ in range(500):
+        _, sink, asked = await place.asked(worker)
+        good = {"id": asked["id"], "code": 200, "reason": "OK", "headers": [["A", "b"]], "body": "ok"}
+        worker.wire.send(*asked["address"], _mangled(pack(good), chance))
+        worker.wire.send(*asked["address"], pack({**good, "body": "good"}))
+        await sink.end()
+        assert sink.disorder == []
+        ends["failed" if sink.error else "good" if sink.body == b"good" else "other"] += 1
+    assert place.sessions == 0
+    assert len(ends) == 3 and min(ends.values()) >= 10, ends
 
 
 @case
