@@ -62,12 +62,10 @@ def _natural(word: str) -> int:
 def this_machine() -> Machine:
     """What bounds a run here."""
     fields = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
-    low, high = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()
     return Machine(
         files=raise_file_limit(),
         all_files=int(Path("/proc/sys/fs/file-max").read_text()),
         memory=int(fields["MemAvailable"].split()[0]) * 1024,
-        ports=int(high) - int(low) + 1,
     )
 
 
@@ -107,7 +105,7 @@ def _plans(variant: str, size: Size, proxies: Proxies) -> list[Plan]:
     at_once = max(AT_ONCE // len(size.crowds), 1)
     apart = size.instances > 1  # as many shares of the processor for clients as for proxies
     return [
-        Plan(variant, proxies.addresses, f"127.0.17.{number + 1}", count, at_once, apart)
+        Plan(variant, proxies.addresses, number, count, at_once, apart)
         for number, count in enumerate(size.crowds)
     ]
 

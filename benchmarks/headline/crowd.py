@@ -28,6 +28,8 @@ from benchmarks.process import raise_file_limit, schedule
 from benchmarks.verify import Broken
 
 IP_BIND_ADDRESS_NO_PORT = 24  # from <linux/in.h>: choose the port at connect, when the destination is known
+FIRST_NET = 17  # clients come from 127.17.x.x, 127.18.x.x and so on
+SOURCE_CLIENTS = 5000  # of one address: the kernel seeks long for a port when half of them are taken
 READ_SIZE = 65536
 READABLE = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET
 REPORT_EVERY = 0.1  # seconds
@@ -40,7 +42,7 @@ class Plan:
 
     variant: str
     addresses: tuple[tuple[str, int], ...]
-    source: str  # address of all clients of this process: each has ports of its own
+    number: int  # of the process; its clients have addresses of their own, each with all ports
     count: int
     at_once: int  # clients that connect and have no answer yet
     apart: bool  # a session of its own: Linux deals processor time to sessions first
@@ -115,7 +117,7 @@ class Crowd:
         client = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         client.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        client.bind((self._plan.source, 0))
+        client.bind((f"127.{FIRST_NET + self._plan.number}.0.{self._started // SOURCE_CLIENTS + 1}", 0))
         client.connect_ex(self._plan.addresses[self._started % len(self._plan.addresses)])
         self._started += 1
         fd = client.detach()

@@ -16,7 +16,6 @@ MEMORY_PER_PROCESS = 64 * 2**20
 PROXY_SHARE = 0.9  # of its descriptors that a proxy uses for clients
 WORKER_SHARE = 0.86  # the kernel deals clients to workers by lot: some get more than their share
 FILES_KEPT_FREE = 200  # descriptors of a process of clients that are not clients
-PORTS_KEPT_FREE = 500  # of an address that clients come from
 FILES_PER_CLIENT = 2  # of the whole system: both ends
 
 
@@ -27,7 +26,6 @@ class Machine:
     files: int  # that one process may open
     all_files: int  # that all processes together may open
     memory: int  # bytes that are free
-    ports: int  # of one address, for outgoing connections
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +76,7 @@ def size_of(wish: Wish, machine: Machine) -> Size:
         instances * each,
         f"{instances} instances of {workers} processes with {machine.files:,} open files each",
     )
-    crowd = min(machine.files - FILES_KEPT_FREE, (machine.ports - PORTS_KEPT_FREE) * instances)
+    crowd = machine.files - FILES_KEPT_FREE
     count = -(-clients // crowd)
     share, rest = divmod(clients, count)
     crowds = [share + (number < rest) for number in range(count)]

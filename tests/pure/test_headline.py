@@ -13,7 +13,7 @@ from benchmarks.headline.reading import read_poll, read_stream, text_of
 from benchmarks.headline.sizes import Machine, Wish, size_of
 from benchmarks.verify import Broken
 
-LARGE = Machine(files=20_000, all_files=2_000_000, memory=24 * 2**30, ports=28_232)
+LARGE = Machine(files=20_000, all_files=2_000_000, memory=24 * 2**30)
 
 
 def round_of(number: int, seconds: list[float], lost: int = 0, missing: int = 0) -> Round:
@@ -39,10 +39,10 @@ def test_a_large_machine_gets_all_clients() -> None:
     [
         (Wish(100_000, 2, None), LARGE, "2 instances of 1 processes with 20,000 open files each"),
         (Wish(100_000, 1, 3), LARGE, "1 instances of 3 processes with 20,000 open files each"),
-        (Wish(100_000, None, None), Machine(20_000, 2_000_000, 2**30, 28_232), "1.0 GiB of memory are free"),
+        (Wish(100_000, None, None), Machine(20_000, 2_000_000, 2**30), "1.0 GiB of memory are free"),
         (
             Wish(100_000, None, None),
-            Machine(20_000, 60_000, 2**35, 28_232),
+            Machine(20_000, 60_000, 2**35),
             "60,000 open files in the system",
         ),
     ],
@@ -55,13 +55,8 @@ def test_what_is_too_much_is_made_smaller_and_said(wish: Wish, machine: Machine,
 
 
 def test_few_clients_need_one_process_of_each_kind() -> None:
-    size = size_of(Wish(200, None, None), Machine(1024, 100_000, 2**32, 28_232))
+    size = size_of(Wish(200, None, None), Machine(1024, 100_000, 2**32))
     assert (size.clients, size.instances, size.workers, list(size.crowds)) == (200, 1, 1, [200])
-
-
-def test_clients_of_one_process_have_ports_enough() -> None:
-    size = size_of(Wish(100_000, 1, None), Machine(300_000, 2_000_000, 2**35, 28_232))
-    assert max(size.crowds) < 28_232
 
 
 # ---- figures -----------------------------------------------------------------------------------------------
