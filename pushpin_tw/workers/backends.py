@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import astuple
+from dataclasses import fields
+from operator import attrgetter
 from typing import Any
 
 from pushpin_tw.complaints import Complaints
@@ -26,6 +27,8 @@ NAME = "zhttp"
 """The first word of all messages here."""
 MARK = 4
 """Hexadecimal digits at the start of a session's id that are the number of its process."""
+
+_fields = attrgetter(*(field.name for field in fields(Packet)))
 
 
 class LinkedPorts:
@@ -112,6 +115,8 @@ class Counter:
         self.processes: set[int] = set()
         self.ports: Any = None
         """None when they cannot be bound."""
+        self.told: set[int] = set()
+        """Processes that know whether they could be; who asks again wants another attempt."""
         self._desk = desk
         self._spec = spec
         self._complaints = Complaints(f"target {label}", desk.services, "packets-invalid", "proxy")
@@ -134,18 +139,15 @@ class Counter:
             self.ports.close()
 
     def _received(self, frame: bytes) -> None:
-        """Each process gets the packet with the ids of its own sessions."""
+        """Each process that has one of the sessions gets the packet."""
         try:
             packet = parse(frame)
         except PacketError as error:
             self._complaints.drop("packet", str(error))
             return
-        _, *fields = astuple(packet)
-        mine: dict[int, list[tuple[bytes, int | None]]] = {}
-        for name, seq in packet.ids:
-            mine.setdefault(_process(name), []).append((name, seq))
-        for process in self.processes & mine.keys():
-            self._desk.say(process, "packet", self._spec, tuple(mine[process]), *fields)
+        fields = _fields(packet)
+        for process in self.processes & {_process(name) for name, _ in packet.ids}:
+            self._desk.say(process, "packet", self._spec, *fields)
 
 
 class Desk:
@@ -189,12 +191,11 @@ class Desk:
 
     def _open(self, process: int, spec: str, streaming: bool, mode: int | None, label: str) -> None:
         counter = self._counters.get(spec)
-        if counter is not None and counter.ports is None:
-            counter.streaming = streaming  # another attempt, as for a new table of routes
-        if counter is None or counter.ports is None:
+        if counter is None or (counter.ports is None and process in counter.told):
             processes = set() if counter is None else counter.processes
             counter = self._counters[spec] = Counter(self, spec, streaming, mode, label)
             counter.processes = processes
+        counter.told.add(process)
         if counter.streaming != streaming:
             self._refused.append((process, spec, streaming, mode, label))
             self.say(process, "bound", spec, False)

@@ -105,6 +105,7 @@ async def test_zmq_051_a_worker_that_understands_several_ids(workplace: Workplac
     await workplace.answered(client, b"ok")
 
 
+@pytest.mark.one_process
 @case
 async def test_zmq_052_keep_alives_go_together(workplace: Workplace) -> None:
     await workplace.begin()
@@ -131,6 +132,7 @@ async def test_zmq_052_keep_alives_go_together(workplace: Workplace) -> None:
     assert together == 15
 
 
+@pytest.mark.one_process
 @case
 async def test_zmq_052_sessions_that_are_over_are_not_kept_alive(workplace: Workplace) -> None:
     await workplace.begin()
