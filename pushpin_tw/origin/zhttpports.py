@@ -112,24 +112,37 @@ class ReplyPorts(Ports):
 
     def _bind(self) -> None:
         self._waiting: dict[bytes, bytes] = {}
-        """Requests that no worker could take, by the ids of their sessions, in order."""
+        """Requests that have not left, by the ids of their sessions, in order."""
+        self._turn: Any = None
+        """The call that sends them."""
         options: Options = {zmq.SNDHWM: FEW, zmq.RCVHWM: FEW}
         self._dealer = self._open(zmq.DEALER, self._spec, self._replied, options)
 
     def ask(self, session: bytes, frame: bytes) -> None:
-        """Send the one packet of ``session``, now or when a worker can take it."""
-        if self._waiting or not self._dealer.send((b"", frame)):
-            self._waiting[session] = frame
-            self._dealer.on_room = self._ask_on
+        """Send the one packet of ``session`` when a worker can take it.
 
-    def _ask_on(self) -> None:
-        """A worker takes more."""
+        What is to be sent in one turn of the reactor is sent at its end: the thread that does the work for
+        ZeroMQ is woken once, and has it all in one write.
+        """
+        if not self._waiting and self._turn is None:
+            self._turn = self._services.reactor.callLater(0, self._ask_now)
+        self._waiting[session] = frame
+
+    def _ask_now(self) -> None:
+        self._turn = None
         while self._waiting:
             session, frame = next(iter(self._waiting.items()))
             if not self._dealer.send((b"", frame)):
-                self._dealer.on_room = self._ask_on
+                self._dealer.on_room = self._ask_now
                 return
             del self._waiting[session]
+
+    def close(self) -> None:
+        """As ``Ports``."""
+        super().close()
+        if self._turn is not None:
+            self._turn.cancel()
+            self._turn = None
 
     def forget(self, session: bytes) -> None:
         """Nobody waits for the answer; harmless when the request has left."""
