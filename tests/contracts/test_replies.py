@@ -22,6 +22,7 @@ from pushpin_tw.routing.route import Target
 from pushpin_tw.testing.origins import OriginContract, RecordingSink
 from pushpin_tw.testing.services import LentServices
 from pushpin_tw.wire.message import OriginRequest, Response
+from tests.support.waiting import turn
 from tests.support.zworker import Packet, Replier, Workshop, pack, unpack
 
 case = pytest_twisted.ensureDeferred
@@ -292,3 +293,12 @@ def test_names_of_sessions() -> None:
     for name in names:
         found = UUID(name.decode())
         assert (found.version, found.variant, str(found).encode()) == (4, RFC_4122, name)
+
+
+@case
+async def test_the_end_comes_before_a_request_has_left(place: Place) -> None:
+    call, sink = place.fetch()
+    call.finish()
+    place.services.stop()
+    await turn()
+    assert sink.response is None
