@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from zope.interface.verify import verifyClass, verifyObject
 
-from pushpin_tw import extensions, interfaces, sockets
+from pushpin_tw import extensions, figures, interfaces, sockets
 from pushpin_tw.broker.broker import Broker
 from pushpin_tw.edge.body import RequestBody
 from pushpin_tw.edge.responder import Responder
@@ -50,7 +50,7 @@ KEPT = [
     (interfaces.IHold, ResponseHold),
     (interfaces.IBroker, Broker),
     (interfaces.IChannelWatcher, SubInput),
-    (interfaces.IStatsSink, Journal),
+    (figures.IStatsSink, Journal),
     (interfaces.IResponderOwner, Carrier),
     (extensions.IConnections, Connections),
     (sockets.IClientSocket, Session),
