@@ -121,6 +121,10 @@ class RequestCall:
         """There is no answer, or there was nobody to be asked."""
         self._fail(OriginSilent(f"no answer within {PATIENCE} seconds"))
 
+    def abandon(self) -> None:
+        """The socket is taken away."""
+        self._fail(OriginError("no socket any more"))
+
     def packet(self, packet: Packet, seq: int | None) -> None:
         """The answer, if it is one."""
         if len(packet.ids) != 1:

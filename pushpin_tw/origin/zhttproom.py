@@ -11,6 +11,7 @@ Origins speak through a hub in the same way, whatever its kind:
 * ``session.id`` (bytes, see ``new_id``) is its name in packets; ``session.packet(packet, seq)`` is called
   with each ``wire.zhttp.Packet`` that names it, and with its own number in there, None when it has none.
   What it raises is told to the log and costs nobody else anything.
+* ``session.abandon()`` is called when the sockets are taken away: it fails.
 * ``StreamHub.begin(session, frame)`` sends the first packet, to any worker, and is False when none can take
   it; ``StreamHub.send(worker, frame)`` a later one, to the worker called ``worker`` (bytes).
 * ``ReplyHub.ask(session, frame)`` sends the request; when no worker is there, as soon as one comes.
@@ -45,6 +46,8 @@ class Registered(Protocol):
     def id(self) -> bytes: ...
 
     def packet(self, packet: Packet, seq: int | None) -> None: ...
+
+    def abandon(self) -> None: ...
 
 
 def new_id(mark: str = "") -> bytes:
@@ -89,6 +92,14 @@ class Hub:
         """The opposite; harmless when it is not registered."""
         if self.sessions.pop(session.id, None) is not None and not self.sessions:
             self.room.idle(self)
+
+    def cut(self) -> None:
+        """Fail all sessions."""
+        for session in tuple(self.sessions.values()):
+            try:
+                session.abandon()
+            except Exception:
+                self.room.services.stats.failure("origin")
 
     def received(self, frame: bytes) -> None:
         """A packet has come, or what a worker takes for one."""
@@ -155,6 +166,9 @@ class ZhttpRoom:
 
         :raises OSError: an address cannot be used.
         """
+        self._resting = False
+        """Whether there are to be no sockets, whatever the routes name."""
+        self._on_idle: Callable[[], None] | None = None
         self._hubs: dict[str, Hub] = {}
         self._named: dict[str, Target] = {}
         """SPECs that the routes name, with the first target of each."""
@@ -192,8 +206,33 @@ class ZhttpRoom:
         for target in wanted:
             self.add(target)
 
+    def when_idle(self, call: Callable[[], None]) -> None:
+        """Call ``call`` once, when there are no sessions; perhaps within this call."""
+        if any(hub.sessions for hub in self._hubs.values()):
+            self._on_idle = call
+        else:
+            call()
+
+    def rest(self) -> None:
+        """Close everything, until ``resume``: somebody else needs the addresses.  Sessions fail."""
+        self._resting = True
+        self._on_idle = None
+        for hub in tuple(self._hubs.values()):
+            hub.cut()
+            hub.close()
+        self._hubs.clear()
+
+    def resume(self) -> None:
+        """Open what the routes name by now; harmless when it is open."""
+        self._resting = False
+        for spec in self._named:
+            if spec not in self._hubs:
+                self._open(spec)
+
     def _open(self, spec: str) -> None:
         """Bind what is wanted for ``spec``, unless it is, or something else still is in use."""
+        if self._resting:
+            return
         target = self._named[spec]
         kind = StreamHub if target.kind == STREAMING else ReplyHub
         hub = self._hubs.get(spec)
@@ -207,6 +246,9 @@ class ZhttpRoom:
         """Nobody uses ``hub`` at the moment; perhaps nobody names it either, or a hub of another kind."""
         if hub.sessions or self._hubs.get(hub.spec) is not hub:
             return
+        if self._on_idle is not None:
+            call, self._on_idle = self._on_idle, None
+            self.when_idle(call)
         target = self._named.get(hub.spec)
         if target is None:
             hub.close()

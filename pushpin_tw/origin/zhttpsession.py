@@ -125,6 +125,10 @@ class Session:
         """No worker could take the first packet, as turns out now."""
         self._break(OriginError("no worker"))
 
+    def abandon(self) -> None:
+        """The sockets are taken away."""
+        self._break(OriginError("no sockets any more"), tell=True)
+
     def _understands_multi(self) -> None:
         self.multi = True
         alive = self.hub.room.alive

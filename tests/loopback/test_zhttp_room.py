@@ -15,6 +15,7 @@ from pushpin_tw.origin.targets import ZmqTarget
 from pushpin_tw.origin.unavailable import UnavailableOrigin
 from pushpin_tw.origin.zhttprequest import MAX_AHEAD, StreamedRequest
 from pushpin_tw.origin.zhttproom import MAX_SPECS, ReplyHub, StreamHub, ZhttpRoom, zhttp_room
+from pushpin_tw.origin.zhttpservice import ZhttpSockets
 from pushpin_tw.routing.route import Target
 from pushpin_tw.testing.origins import RecordingSink
 from pushpin_tw.testing.services import LentServices
@@ -326,13 +327,19 @@ async def test_a_session_with_a_bug_disturbs_no_other(setting: Setting) -> None:
         def packet(self, packet: object, seq: object) -> None:
             raise ZeroDivisionError("a bug in a session")
 
-    hub.register(Broken())
+        def abandon(self) -> None:
+            raise ZeroDivisionError("another bug in a session")
+
+    broken = Broken()
+    hub.register(broken)
     worker.reply(
         {**asked, "id": [{"id": "broken", "seq": 0}, {"id": asked["id"], "seq": 0}]}, code=200, seq=None
     )
     await sink.end()
     assert sink.error is None
-    assert len(setting.services.stats.failures) == 1
+    hub.cut()
+    assert len(setting.services.stats.failures) == 2
+    hub.forget(broken)
 
 
 @case
@@ -386,3 +393,63 @@ async def test_an_unbound_socket_says_nothing(setting: Setting) -> None:
     fresh = StreamedRequest(hub, GET, policy(), sink := RecordingSink())
     fresh.finish()
     assert type(sink.error) is OriginError
+
+
+# ---- another process takes over ----------------------------------------------------------------------------
+
+
+@case
+async def test_sockets_rest_while_somebody_else_has_them(setting: Setting) -> None:
+    part = ZhttpSockets(setting.services)
+    part.startService()
+    origin, _ = await setting.worker()
+    assert part.finish().called
+    part.stopService()
+    assert not any(setting.files())
+    setting.room.keep([setting.target("a"), setting.target("b", "zhttpreq")])
+    assert not any(setting.files("b"))
+    sink = RecordingSink()
+    origin.fetch(GET, sink).finish()
+    assert type(sink.error) is OriginError
+    part.startService()
+    part.startService()
+    assert setting.files("a") == [True, True, True, False]
+    assert setting.files("b") == [False, False, False, True]
+
+
+@case
+async def test_sessions_have_a_moment_to_end(setting: Setting) -> None:
+    part = ZhttpSockets(setting.services)
+    part.startService()
+    _, sink, worker, asked = await setting.session()
+    finished = part.finish()
+    assert not finished.called
+    worker.answer(asked, b"in time")
+    await sink.end()
+    assert sink.body == b"in time"
+    assert finished.called
+    setting.clock.advance(10)
+
+
+@pytest.mark.parametrize("kind", ["zhttp", "zhttpreq"])
+@case
+async def test_sessions_that_last_are_cut(setting: Setting, kind: str) -> None:
+    part = ZhttpSockets(setting.services)
+    part.startService()
+    origin = {"zhttp": ZHTTP, "zhttpreq": ZHTTPREQ}[kind].origin(setting.target(kind=kind), setting.services)
+    worker: Any = await (setting.shop.worker if kind == "zhttp" else setting.shop.rep)(setting.spec)
+    call = origin.fetch(GET, sink := RecordingSink())
+    call.finish()
+    asked = await worker.asked()
+    if kind == "zhttp":
+        worker.reply(asked, type="keep-alive")
+        await until(lambda: bool(call.acknowledged), "the keep-alive")
+    finished = part.finish()
+    setting.clock.advance(5)
+    assert finished.called
+    assert not sink.ended
+    part.stopService()
+    assert type(sink.error) is OriginError
+    if kind == "zhttp":
+        assert (await worker.told())["type"] == b"cancel"
+    await setting.over()
