@@ -25,6 +25,7 @@ from pushpin_tw.config import Config
 from pushpin_tw.destinations import Origins
 from pushpin_tw.edge.listener import ClientListeners
 from pushpin_tw.edge.sockjs import SockJs
+from pushpin_tw.edge.zhttp import ZhttpInlet
 from pushpin_tw.extensions import IMessageFilter, IPublishSource, IServices, ITargetType
 from pushpin_tw.grip.filters import Filters
 from pushpin_tw.hold.base import HoldRoom
@@ -210,6 +211,8 @@ def make_service(
             inlet.setServiceParent(service)
             if source.name == "http":
                 service.control = inlet
+    if config.tw.zhttp_in_spec:
+        _Doors(ZhttpInlet(config, service.gateway, services, worker)).setServiceParent(service)
     service.listeners = ClientListeners(config, service.gateway, services)
     _Doors(service.listeners).setServiceParent(service)
     if measures is not None:

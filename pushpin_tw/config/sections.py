@@ -213,6 +213,8 @@ class Tw:
     """Bytes that may wait for a WebSocket client that does not read."""
     close_timeout: float = _key(kinds.seconds, 120.0)
     """For the peer of a WebSocket to answer CLOSE."""
+    zhttp_in_spec: str = _key(kinds.endpoint, "")
+    """Where programs send requests to us over ZHTTP: three addresses derived from this one."""
     drain_seconds: float = _key(kinds.some_seconds, 5.0)
     """For clients to end one by one before the process does; 0: all at once."""
 

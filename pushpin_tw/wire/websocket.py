@@ -226,6 +226,12 @@ def encode_message(kind: int, data: bytes, compressed: bool) -> bytes:
     return encode_frame(kind, data)
 
 
+def decode_frame(frame: bytes) -> tuple[int, bytes]:
+    """Kind and payload of a whole frame that ``encode_frame`` has made, without compression."""
+    start = {126: 4, 127: 10}.get(frame[1], 2)
+    return frame[0] & 15, frame[start:]
+
+
 def frame_header(kind: int, length: int, fin: bool, compressed: bool = False, masked: bool = False) -> bytes:
     """What stands before the payload; if ``masked``, the key has to follow first."""
     start = kind | (_FIN if fin else 0) | (_COMPRESSED if compressed else 0)

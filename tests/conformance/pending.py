@@ -18,6 +18,5 @@ SOCKET_PENDING: dict[int, str] = {143: ZEROMQ}
 
 ZEROMQ_PENDING: dict[int, str] = {
     **dict.fromkeys(range(161, 177), "needs statistics"),
-    **dict.fromkeys(range(181, 192), "needs ZeroMQ backends"),
 }
 """Case number of the ZeroMQ specification to the reason."""

@@ -14,10 +14,14 @@ from pushpin_tw.edge.responder import Responder
 from pushpin_tw.edge.sockjsanswer import Carrier
 from pushpin_tw.edge.sockjsframed import FramedSocket
 from pushpin_tw.edge.sockjssession import Session
+from pushpin_tw.edge.zhttpbody import AskedBody
+from pushpin_tw.edge.zhttprequest import AskedRequest
+from pushpin_tw.edge.zhttpsocket import AskedSocket, AskedTalk
 from pushpin_tw.hold.response import ResponseHold
 from pushpin_tw.hold.stream import StreamHold
 from pushpin_tw.origin.call import HttpCall
 from pushpin_tw.origin.http import HttpOrigin
+from pushpin_tw.origin.zhttpsocket import WorkerTalk
 from pushpin_tw.proxy.connections import Connections
 from pushpin_tw.proxy.exchange import Exchange
 from pushpin_tw.proxy.fetching import Fetch, LinkCall
@@ -33,6 +37,7 @@ KEPT = [
     (interfaces.IGateway, Gateway),
     (interfaces.IRefetch, Gateway),
     (interfaces.IBody, RequestBody),
+    (interfaces.IBody, AskedBody),
     (interfaces.IBodySink, Exchange),
     (interfaces.IOriginSink, Exchange),
     (interfaces.IOriginSink, Fetch),
@@ -43,6 +48,8 @@ KEPT = [
     (interfaces.IResponderOwner, StreamHold),
     (interfaces.IResponderOwner, ResponseHold),
     (interfaces.IResponder, Responder),
+    (interfaces.IResponder, AskedRequest),
+    (interfaces.IResponder, AskedSocket),
     (interfaces.IRouter, RouteTable),
     (interfaces.IOrigin, HttpOrigin),
     (interfaces.IOriginCall, HttpCall),
@@ -55,6 +62,8 @@ KEPT = [
     (extensions.IConnections, Connections),
     (sockets.IClientSocket, Session),
     (sockets.IClientSocket, FramedSocket),
+    (sockets.IClientSocket, AskedTalk),
+    (sockets.IOriginSocket, WorkerTalk),
     (sockets.ISocketOwner, FramedSocket),
 ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -13,11 +14,12 @@ from types import ModuleType
 
 import pytest
 import pytest_twisted
+from twisted.internet.utils import getProcessOutputAndValue
 
 import pushpin_tw.plugins
 from tests.rules.documents import ROOT, blocks
 from tests.support.items import piece
-from tests.support.origin import ScriptedOrigin, hold
+from tests.support.origin import ScriptedOrigin, hold, reply
 from tests.support.running import Proxy
 from tests.support.service import ServiceProxy
 from tests.support.zworker import free_ports
@@ -270,3 +272,21 @@ async def test_a_worker_on_zeromq_streams_to_those_who_stay() -> None:
         worker.kill()
         worker.wait()
         await proxy.stop()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_program_that_asks_over_zeromq() -> None:
+    """Its answer is longer than what it grants at once."""
+    spec = f"tcp://127.0.0.1:{free_ports()}"
+    origin = await ScriptedOrigin.listen()
+    origin.answers(reply(body=b"0123456789" * 50_000))
+    proxy = await ServiceProxy.start([f"* {origin.address}"], {**UNLIMITED, "tw": {"zhttp_in_spec": spec}})
+    script = str(EXAMPLES / "zhttp_request.py")
+    output, errors, code = await getProcessOutputAndValue(
+        sys.executable, [script, "http://a.example/b", spec], os.environ
+    )
+    assert (output, errors, code) == (b"0123456789" * 50_000, b"200 OK\n", 0)
+    (asked,) = origin.requests
+    assert (asked.target, asked.get("Host")) == ("/b", "a.example")
+    await proxy.stop()
+    await origin.stop()

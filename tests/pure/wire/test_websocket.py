@@ -18,6 +18,7 @@ from pushpin_tw.wire.websocket import (
     check_extensions,
     check_handshake,
     close_payload,
+    decode_frame,
     deflate,
     encode_frame,
     encode_message,
@@ -303,3 +304,9 @@ def test_what_a_strict_reader_would_refuse(loose: bytes, strict: bytes) -> None:
     for length in range(len(header)):
         relaxed = relax(header[:length])
         assert relaxed is None or strict.startswith(relaxed) or relaxed == strict[: len(relaxed)]
+
+
+@pytest.mark.parametrize("size", [0, 1, 125, 126, 65535, 65536, 70_000])
+def test_frames_are_taken_apart_again(size: int) -> None:
+    for kind in (1, 2, 9):
+        assert decode_frame(encode_frame(kind, b"x" * size)) == (kind, b"x" * size)
