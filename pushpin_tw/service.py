@@ -212,7 +212,7 @@ def make_service(
             if source.name == "http":
                 service.control = inlet
     if config.tw.zhttp_in_spec:
-        _Doors(ZhttpInlet(config, service.gateway, services, worker)).setServiceParent(service)
+        _Doors(ZhttpInlet(config, service.gateway, services, bool(worker))).setServiceParent(service)
     service.listeners = ClientListeners(config, service.gateway, services)
     _Doors(service.listeners).setServiceParent(service)
     if measures is not None:
