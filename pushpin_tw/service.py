@@ -31,6 +31,7 @@ from pushpin_tw.grip.filters import Filters
 from pushpin_tw.hold.base import HoldRoom
 from pushpin_tw.hold.updates import BATCH
 from pushpin_tw.monitoring import Monitoring, gather, troubles, wants_metrics
+from pushpin_tw.origin.zhttpservice import ZhttpSockets
 from pushpin_tw.proxy.connections import Connections
 from pushpin_tw.proxy.gateway import Gateway, GatewaySettings
 from pushpin_tw.proxy.held import Acceptor
@@ -204,6 +205,7 @@ def make_service(
     _make_gateway(service, services, routes)
     registry = Registry(1) if services.tally is None else services.tally.connections
     services.connections = Connections(service.broker, registry.get)
+    ZhttpSockets(services).setServiceParent(service)
     service.routes.setServiceParent(service)
     for source in () if worker else publish_sources():
         inlet = source.service(config, service.broker, services)
