@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import random as random_module
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from twisted.application.service import MultiService, Service
@@ -45,6 +46,7 @@ from pushpin_tw.stats.connections import Connections as Registry
 from pushpin_tw.stats.journal import Journal
 from pushpin_tw.stats.measures import Measures
 from pushpin_tw.stats.report import StatsSocket, make_outlet, make_tally, wants_figures
+from pushpin_tw.stats.tally import Outlet
 from pushpin_tw.wheel import Wheel
 from pushpin_tw.wire.gripsig import Key, load_key
 
@@ -107,10 +109,20 @@ def publish_sources() -> list[Any]:
     return list(getPlugins(IPublishSource, pushpin_tw.plugins))
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Which of several workers a service is."""
+
+    number: int
+    """From 0."""
+    outlet: Outlet
+    """Where its figures go."""
+
+
 class PushpinService(MultiService):
     """One whole pushpin."""
 
-    def __init__(self, config: Config, services: Services, worker: bool = False) -> None:
+    def __init__(self, config: Config, services: Services, worker: Place | None = None) -> None:
         """``worker``: it is one of several that share the clients, and the limits for all of them."""
         super().__init__()
         self.worker = worker
@@ -149,9 +161,6 @@ class PushpinService(MultiService):
     def reopen(self) -> None:
         """Logs are to be opened again; there are none but the program's."""
 
-    def reopen(self) -> None:
-        """Logs are to be opened again; there are none but the program's."""
-
     def drain(self) -> Deferred[None]:
         """Let nobody in any more, and everybody go over ``drain_seconds``; fires when they have, or time is
         up.  Publishing goes on meanwhile; ``stopService`` is to follow."""
@@ -182,12 +191,12 @@ def make_service(
     clock: Any = None,
     random: random_module.Random | None = None,
     stats: Any = None,
-    worker: bool = False,
+    worker: Place | None = None,
 ) -> PushpinService:
     """Build everything that ``config`` asks for.
 
     ``routes`` are lines that replace the routes file.  ``clock`` and ``random`` are for tests: with them,
-    timeouts and jitter are theirs while sockets stay real.  A ``worker`` serves clients alone: what there can
+    timeouts and jitter are theirs while sockets stay real.  A ``worker`` only serves clients: what there can
     be only one of is its parent's.
     """
     if reactor is None:
@@ -207,7 +216,7 @@ def make_service(
     services.connections = Connections(service.broker, registry.get)
     ZhttpSockets(services).setServiceParent(service)
     service.routes.setServiceParent(service)
-    for source in () if worker else publish_sources():
+    for source in publish_sources() if worker is None else ():
         inlet = source.service(config, service.broker, services)
         if inlet is not None:
             inlet.setServiceParent(service)
@@ -219,7 +228,7 @@ def make_service(
     _Doors(service.listeners).setServiceParent(service)
     if measures is not None:
         gather(measures, service)
-        if not worker:
+        if worker is None:
             _make_monitoring(service, services, measures)
     return service
 
@@ -236,13 +245,15 @@ def _make_monitoring(service: PushpinService, services: Services, measures: Meas
     service.monitoring.setServiceParent(service)
 
 
-def _make_statistics(service: PushpinService, services: Services, worker: bool) -> None:
+def _make_statistics(service: PushpinService, services: Services, worker: Place | None) -> None:
+    if worker is not None:
+        services.tally = make_tally(services, worker.outlet, str(worker.number))
+        return
     outlet = make_outlet(services)
     services.tally = make_tally(services, outlet)
     outlet.collect = services.tally.flush
-    if not worker:
-        service.statistics = StatsSocket(outlet, services)
-        service.statistics.setServiceParent(service)
+    service.statistics = StatsSocket(outlet, services)
+    service.statistics.setServiceParent(service)
 
 
 class _Doors(Service):
@@ -330,7 +341,7 @@ def _make_gateway(service: PushpinService, services: Services, routes: Sequence[
             subscription_max=config.handler.connection_subscription_max,
             links=links,
             filters=filters,
-            update_batch=max(1, BATCH // config.tw.workers) if service.worker else BATCH,
+            update_batch=max(1, BATCH // config.tw.workers) if service.worker is not None else BATCH,
             tally=services.tally,
         )
     )

@@ -7,6 +7,7 @@ subscribed to, so that nothing else is ever written.  What is told, and when, is
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any
 
 import zmq
@@ -67,6 +68,8 @@ class StatsSocket(Service):
         self.address = ""
         """Where it is bound, while it runs; '' without ``stats_spec``."""
         self.outlet = outlet
+        self.on_wanted: Callable[[frozenset[str]], object] = _nothing
+        """Told of the types that are subscribed to, whenever these may have changed."""
         self._services = services
         self._socket: ZmqSocket | None = None
         self._topics = dict.fromkeys(KINDS, 0)
@@ -109,3 +112,8 @@ class StatsSocket(Service):
             if concerns(topic, kind):
                 self._topics[kind] += 1 if change == b"\1" else -1
         self.outlet.wanted = frozenset(kind for kind, topics in self._topics.items() if topics > 0)
+        self.on_wanted(self.outlet.wanted)
+
+
+def _nothing(kinds: frozenset[str]) -> None:
+    pass

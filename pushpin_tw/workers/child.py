@@ -23,19 +23,27 @@ from pushpin_tw.descriptors import Descriptors
 from pushpin_tw.errors import ConfigError
 from pushpin_tw.garbage import look_seldom
 from pushpin_tw.interfaces import IChannelWatcher
+from pushpin_tw.monitoring import troubles
 from pushpin_tw.options import Settings
+from pushpin_tw.origin.zhttproom import zhttp_room
 from pushpin_tw.process import make_logs
-from pushpin_tw.service import PushpinService, make_service
+from pushpin_tw.service import Place, PushpinService, make_service
 from pushpin_tw.stats.journal import Journal
 from pushpin_tw.stats.logfile import LogObserver, Logs, Output
 from pushpin_tw.wire.message import RequestLine
+from pushpin_tw.workers.backends import Relay
 from pushpin_tw.workers.crew import LINK
+from pushpin_tw.workers.figures import LinkOutlet
 from pushpin_tw.workers.link import Link, Message
 from pushpin_tw.workers.packing import unpack
 
-BEAT = 5.0
-"""Seconds between signs of life."""
+BEAT = 1.0
+"""Seconds between signs of life, and between figures."""
 IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+
+
+def _nothing(item: object) -> None:
+    pass
 
 
 class LinkVoice:
@@ -44,19 +52,19 @@ class LinkVoice:
     def __init__(self, service: str, level: int, link: Link) -> None:
         self.level = level
         self._service = service
-        self._link = link
+        self.link = link
 
     def write(self, level: int, message: str, request: RequestLine | None = None, details: str = "") -> None:
         """See ``stats.logfile.Voice``."""
         if level <= self.level or request is not None:
-            self._link.send("log", self._service, level, message, details)
+            self.link.send("log", self._service, level, message, details)
 
 
 class Builder(Protocol):
     """What makes a worker's service."""
 
     def __call__(
-        self, config: Config, settings: Settings, logging: str | int | None, names: list[str], link: Link
+        self, config: Config, settings: Settings, logging: str | int | None, names: list[str], place: Place
     ) -> PushpinService: ...
 
 
@@ -65,12 +73,20 @@ class Child:
     """One worker, from its own point of view."""
 
     def __init__(
-        self, end: socket.socket, reactor: Any, build: Builder, leave: Callable[[int], None]
+        self,
+        number: int,
+        end: socket.socket,
+        reactor: Any,
+        build: Builder,
+        leave: Callable[[int], None],
     ) -> None:
         """``end`` is its end of the link; ``build`` makes the service, which is not started; ``leave(code)``
         is called when the process is to end."""
         self.service: PushpinService | None = None
-        self._link = Link(end, reactor, self._received, lambda: leave(1), self)
+        self.link = Link(end, reactor, self._received, lambda: leave(1), self)
+        self._outlet = LinkOutlet(self.link, reactor.callLater)
+        self._place = Place(number, self._outlet)
+        self._backends: Relay | None = None
         self._build = build
         self._leave = leave
         self.due = 0
@@ -82,46 +98,59 @@ class Child:
         getattr(self, f"_do_{message[0].replace(' ', '_')}")(*message[1:])
 
     def _do_begin(self, packed: bytes, logging: str | int | None, names: list[str]) -> None:
-        """Start serving.  ``packed`` is a configuration and settings; ``logging`` is where the program itself
-        logs to, None when that is the parent's business; ``names`` are those of the listening sockets."""
-        config, settings = pickle.loads(packed)  # from the parent, who has started us
+        """Start serving.  ``packed`` is a configuration, settings, and the number of the parent's process;
+        ``logging`` is where the program itself logs to, None when that is the parent's business; ``names``
+        are those of the listening sockets."""
+        config, settings, parent = pickle.loads(packed)  # from the parent, who has started us
         try:
-            service = self._build(config, settings, logging, names, self._link)
+            service = self._build(config, settings, logging, names, self._place)
+            backends = zhttp_room(service.lent)
+            self._backends = Relay(self._place.number, parent, self.link, backends)
+            tally = service.lent.tally
+            if tally is not None:
+                tally.received = _nothing  # items are counted where they come in
             service.broker.watch(self)
             service.startService()
         except (CannotListenError, ConfigError, OSError) as error:
-            self._link.send("failed", str(error))
+            self.link.send("failed", str(error))
             self._leave(1)
             return
         self.service = service
         self.expired()
-        self._link.send("ready")
+        self.link.send("ready")
 
     def _do_items(self, packed: list[tuple[Any, ...]]) -> None:
         broker = self._serving.broker
         broker.accept(unpack(packed))
         if broker.congested:
-            self._link.pause()
-            broker.relieve(self._link.resume)
+            self.link.pause()
+            broker.relieve(self.link.resume)
 
     def _do_last(self, channel: str, last_id: str) -> None:
         self._serving.broker.learn(channel, last_id)
+
+    def _do_wanted(self, kinds: list[str]) -> None:
+        self._outlet.wanted = frozenset(kinds)
 
     def _do_recover(self) -> None:
         self._serving.broker.recover()
 
     def _do_find(self, number: int, names: list[str]) -> None:
         self._serving.lent.connections.find(
-            names, lambda found: self._link.send("answer", number, list(found))
+            names, lambda found: self.link.send("answer", number, list(found))
         )
 
     def _do_refresh(self, number: int, name: str) -> None:
         self._serving.lent.connections.refresh(
-            name, lambda known: self._link.send("answer", number, [True] if known else [])
+            name, lambda known: self.link.send("answer", number, [True] if known else [])
         )
 
     def _do_refresh_channel(self, channel: str) -> None:
         self._serving.lent.connections.refresh_channel(channel)
+
+    def _do_zhttp(self, *words: Any) -> None:
+        if self._backends is not None:
+            self._backends.hear(*words)
 
     def _do_reload(self) -> None:
         self._serving.reload()
@@ -130,7 +159,7 @@ class Child:
         self._serving.reopen()
 
     def _do_drain(self) -> None:
-        self._serving.drain().addCallback(lambda _: self._link.send("drained"))
+        self._serving.drain().addCallback(lambda _: self.link.send("drained"))
 
     def _do_stop(self) -> None:
         self._leave(0)
@@ -144,20 +173,24 @@ class Child:
 
     def channel_opened(self, channel: str) -> None:
         """See ``IChannelWatcher``."""
-        self._link.send("opened", channel)
+        self.link.send("opened", channel)
 
     def channel_closed(self, channel: str) -> None:
         """See ``IChannelWatcher``."""
-        self._link.send("closed", channel)
+        self.link.send("closed", channel)
 
     def channel_forgotten(self, channel: str) -> None:
         """See ``IChannelWatcher``."""
-        self._link.send("forgotten", channel)
+        self.link.send("forgotten", channel)
 
     def expired(self) -> None:
         """Time for a sign of life."""
-        self._link.send("beat")
-        self._serving.lent.wheel.schedule(self, BEAT)
+        service = self._serving
+        measures, tally = service.lent.measures, service.lent.tally
+        if tally is not None:
+            tally.flush()
+        self.link.send("beat", troubles(service), None if measures is None else measures.take())
+        service.lent.wheel.schedule(self, BEAT)
 
     def failure(self, where: str) -> None:
         """Within an ``except`` block: a message has met a bug."""
@@ -178,13 +211,13 @@ class Child:
 class Worker:
     """The process around a ``Child``: logs, descriptors, and its end."""
 
-    def __init__(self, reactor: Any) -> None:
+    def __init__(self, number: int, reactor: Any) -> None:
         self._reactor = reactor
         self._logs: Logs | None = None
         self._code = 1
         end = socket.socket(fileno=LINK)
         end.setblocking(False)
-        self._child = Child(end, reactor, self._build, self._leave)
+        self._child = Child(number, end, reactor, self._build, self._leave)
 
     def run(self) -> int:
         """Serve until told to stop; returns the exit code."""
@@ -195,8 +228,9 @@ class Worker:
         return self._code
 
     def _build(
-        self, config: Config, settings: Settings, logging: str | int | None, names: list[str], link: Link
+        self, config: Config, settings: Settings, logging: str | int | None, names: list[str], place: Place
     ) -> PushpinService:
+        link = self._child.link
         own = None if logging is None else Output(logging, self._reactor)
         logs = self._logs = make_logs(
             config, settings, own, self._reactor, lambda service, level: LinkVoice(service, level, link)
@@ -204,7 +238,7 @@ class Worker:
         logs.open()
         globalLogBeginner.beginLoggingTo([LogObserver(logs.voices.__getitem__)], redirectStandardIO=False)
         service = make_service(
-            config, routes=settings.routes, reactor=self._reactor, stats=Journal(config, logs), worker=True
+            config, routes=settings.routes, reactor=self._reactor, stats=Journal(config, logs), worker=place
         )
         service.reopen = logs.reopen  # type: ignore[method-assign]
         descriptors = Descriptors((name, place) for place, name in enumerate(names, LINK + 1))
@@ -224,7 +258,7 @@ def main() -> int:
     from twisted.internet import reactor
 
     look_seldom()
-    return Worker(reactor).run()
+    return Worker(int(sys.argv[1]), reactor).run()
 
 
 if __name__ == "__main__":

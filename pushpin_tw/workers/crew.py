@@ -153,6 +153,7 @@ class Crew:
         self.beginning = beginning
         self.link_limit = link_limit
         self.stopping = False
+        self.silence = SILENCE
         self.workers: list[Worker] = []
         self.on_ready: Callable[[], None] = lambda: None
         """Called once, when all are ready for the first time."""
@@ -234,8 +235,8 @@ class Crew:
         """Look for workers that have hung."""
         self._services.wheel.schedule(self, LOOK)
         for worker in self.workers:
-            if worker.ended is not None and self.seconds() - worker.heard > SILENCE:
-                self.note("error", f"worker {worker.number} is silent since {SILENCE:g} seconds: killed")
+            if worker.ended is not None and self.seconds() - worker.heard > self.silence:
+                self.note("error", f"worker {worker.number} is silent since {self.silence:g} seconds: killed")
                 worker.kill()
 
     def left(self, worker: Worker) -> None:
@@ -260,5 +261,6 @@ class Crew:
             if all(each.ready for each in self.workers):
                 ready, self.on_ready = self.on_ready, lambda: None
                 ready()
-        elif name != "beat":
+            self._hear(worker, message)
+        else:
             self._hear(worker, message)

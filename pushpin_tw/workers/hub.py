@@ -53,6 +53,8 @@ class Hub:
 
     def __init__(self, wheel: Wheel, stats: Any, wait: float, ttl: float) -> None:
         """``stats`` is an ``IStatsSink``, ``wait`` and ``ttl`` as of ``Sequencer``."""
+        self.tally: Any = None
+        """ITally; None when nobody wants figures."""
         self._stats = stats
         self._wheel = wheel
         self._sequencer = Sequencer(wheel, stats, wait, ttl)
@@ -149,6 +151,8 @@ class Hub:
         try:
             for item in items:
                 try:
+                    if self.tally is not None:
+                        self.tally.received(item)
                     self._publish(item)
                 except Exception:
                     self._stats.failure("publish")

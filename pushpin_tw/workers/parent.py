@@ -21,12 +21,16 @@ from pushpin_tw.config import Config
 from pushpin_tw.descriptors import listener_name
 from pushpin_tw.edge.doors import open_tcp
 from pushpin_tw.edge.listener import open_local
+from pushpin_tw.monitoring import wants_metrics
 from pushpin_tw.options import Settings
 from pushpin_tw.service import Services, publish_sources
 from pushpin_tw.stats.logfile import Logs
+from pushpin_tw.stats.measures import Measures
+from pushpin_tw.workers.backends import NAME, Desk
 from pushpin_tw.workers.crew import Crew, Worker
 from pushpin_tw.workers.hub import Hub
 from pushpin_tw.workers.link import Message
+from pushpin_tw.workers.overview import Overview
 from pushpin_tw.workers.share import share
 
 Listening = list[tuple[str, socket.socket]]
@@ -51,7 +55,11 @@ class Parent(MultiService):
         self.setName("pushpin")
         self.config = config
         self.stats = stats
-        self.lent = Services(config, reactor, clock or reactor, random_module.Random(), stats)
+        measures = Measures(stats) if wants_metrics(config) else None
+        self.lent = Services(
+            config, reactor, clock or reactor, random_module.Random(), stats if measures is None else measures
+        )
+        self.lent.measures = measures
         self.hub = Hub(
             self.lent.wheel, stats, config.handler.message_wait / 1000, config.handler.id_cache_ttl
         )
@@ -62,6 +70,9 @@ class Parent(MultiService):
         self._drained: dict[int, Deferred[None]] = {}
         self.crew = Crew(self.lent, self.hub, self._beginning, self._hear, config.tw.link_backlog)
         self.lent.connections = self.crew.questions
+        self.backends = Desk(self.lent, self._tell_backends)
+        self.overview = Overview(config, self.lent, self.crew)
+        self.hub.tally = self.lent.tally
         self.doors = Doors(config, count, stats)
         _Crew(self.doors, self.crew).setServiceParent(self)
         for source in publish_sources():
@@ -70,6 +81,7 @@ class Parent(MultiService):
                 inlet.setServiceParent(self)
                 if source.name == "http":
                     self.control = inlet
+        self.overview.setServiceParent(self)
 
     @property
     def client_addresses(self) -> list[Any]:
@@ -80,6 +92,16 @@ class Parent(MultiService):
     def control_address(self) -> tuple[str, int] | None:
         """As of ``PushpinService``."""
         return None if self.control is None else self.control.address
+
+    @property
+    def statistics(self) -> Any:
+        """As of ``PushpinService``."""
+        return self.overview.statistics
+
+    @property
+    def monitoring(self) -> Any:
+        """As of ``PushpinService``."""
+        return self.overview.monitoring
 
     def when_ready(self, call: Any) -> None:
         """Call ``call`` once all workers serve."""
@@ -115,19 +137,32 @@ class Parent(MultiService):
     # ---- workers -------------------------------------------------------------------------------------------
 
     def _beginning(self, number: int) -> tuple[Any, ...]:
-        return pickle.dumps((share(self.config, self._count), self._settings)), self._logs.own
+        packed = pickle.dumps((share(self.config, self._count), self._settings, os.getpid()))
+        return packed, self._logs.own
+
+    def _tell_backends(self, number: int, message: Message) -> None:
+        link = self.crew.workers[number].link
+        if link is not None:
+            link.send(*message)
 
     def _hear(self, worker: Worker, message: Message) -> None:
         name = message[0]
         if name == "log":
             _, service, level, text, details = message
             self._logs.voices[service].write(level, text, None, details)
+        elif name == "ready":
+            self.overview.welcome(worker)
+        elif name == NAME:
+            self.backends.hear(worker.number, *message[1:])
         elif name == "failed":
             self.stats.note("error", f"worker {worker.number}: {message[1]}", "runner")
         elif name in ("drained", "left"):
             waiting = self._drained.pop(worker.number, None)
             if waiting is not None:
                 waiting.callback(None)
+            if name == "left":
+                self.backends.left(worker.number)
+        self.overview.hear(worker, message)
 
 
 class _Crew(Service):

@@ -113,6 +113,7 @@ async def test_grip_030_instructions_that_hold_nobody(stage: Stage) -> None:
     assert answer.body.endswith(b'"X-A":"1"}, "body": "x\\n"});\n')
 
 
+@pytest.mark.one_process
 @pytest.mark.differs("of two that are shared, both are answered as the first one wants it")
 @case
 async def test_grip_030_those_who_share_an_answer(stage: Stage) -> None:

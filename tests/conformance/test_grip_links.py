@@ -329,6 +329,7 @@ async def two_at_once(stage: Stage, queries: tuple[str, str]) -> list[BodyReader
     return bodies
 
 
+@pytest.mark.one_process
 @case
 async def test_grip_136_one_request_for_two_clients(stage: Stage) -> None:
     bodies = await two_at_once(stage, ("u=1", "u=1"))
@@ -518,6 +519,7 @@ async def test_grip_144_not_when_there_are_two_channels(stage: Stage) -> None:
     assert all(3 <= gap <= 3.1 + SLACK for gap in gaps)
 
 
+@pytest.mark.one_process
 @case
 async def test_grip_145_one_timeout_for_both(stage: Stage) -> None:
     fetches = Fetches(stage, patient(body=b"more "))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import pytest_twisted
 
 from tests.support.origin import hold
@@ -27,6 +28,7 @@ def numbers(body: BodyReader) -> list[int]:
     return [int(word) for word in body.pending.split()]
 
 
+@pytest.mark.one_process
 @case
 async def test_grip_204_five_a_second(stage: Stage) -> None:
     await stage.start(hold("stream"), handler={"message_rate": 5})
@@ -38,6 +40,7 @@ async def test_grip_204_five_a_second(stage: Stage) -> None:
         assert numbers(body) == list(range(count))
 
 
+@pytest.mark.one_process
 @case
 async def test_grip_205_high_water_mark(stage: Stage) -> None:
     await stage.start(hold("stream"), handler={"message_rate": 5, "message_hwm": 12})
@@ -50,6 +53,7 @@ async def test_grip_205_high_water_mark(stage: Stage) -> None:
     assert numbers(body) == [*range(12), 0]
 
 
+@pytest.mark.one_process
 @case
 async def test_grip_206_high_water_mark_of_three_streams(stage: Stage) -> None:
     await stage.start(hold("stream", body=b" "), handler={"message_rate": 5, "message_hwm": 12})

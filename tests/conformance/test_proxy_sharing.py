@@ -39,6 +39,7 @@ async def test_c169_equal_requests_at_the_same_time(stage: Stage) -> None:
     }
 
 
+@pytest.mark.one_process
 @case
 async def test_c169_a_latecomer(stage: Stage) -> None:
     await stage.start(lambda asked: None, handler=SHARING)
@@ -56,6 +57,7 @@ async def test_c169_a_latecomer(stage: Stage) -> None:
     assert len(stage.origin.requests) == 1
 
 
+@pytest.mark.one_process
 @pytest.mark.differs("it looks at method and URI alone, and gives one form's answer to another")
 @case
 async def test_c169_another_body_is_another_request(stage: Stage) -> None:
@@ -70,6 +72,7 @@ async def test_c169_another_body_is_another_request(stage: Stage) -> None:
     assert len(stage.origin.requests) == 2
 
 
+@pytest.mark.one_process
 @case
 @pytest.mark.parametrize(("mode", "form", "key"), [("stream", S, "content"), ("response", R, "body")])
 async def test_c169_all_are_held(stage: Stage, mode: str, form: str, key: str) -> None:

@@ -130,6 +130,7 @@ async def test_ws_087_many_small_ones_in_one_request(scene: SocketStage) -> None
         await client.expect_text(str(number))
 
 
+@pytest.mark.one_process
 @OWN
 @case
 async def test_ws_087_the_rate(scene: SocketStage) -> None:

@@ -231,6 +231,7 @@ async def test_zmq_171_items(monitors: Monitors) -> None:
     }
 
 
+@pytest.mark.one_process
 @case
 async def test_zmq_171_without_blocks_and_by_transport(monitors: Monitors) -> None:
     monitor = await monitors.watch("message ")

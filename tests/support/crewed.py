@@ -18,11 +18,10 @@ from pushpin_tw.config import Config, parse_config
 from pushpin_tw.descriptors import Descriptors
 from pushpin_tw.options import Settings as Options
 from pushpin_tw.publish.http import HttpControl
-from pushpin_tw.service import PushpinService, make_service
+from pushpin_tw.service import Place, PushpinService, make_service
 from pushpin_tw.workers import parent
 from pushpin_tw.workers.child import Child
 from pushpin_tw.workers.crew import Worker
-from pushpin_tw.workers.link import Link
 from tests.support.clock import StillClock
 from tests.support.notebook import Notebook
 from tests.support.running import SHIPPED, Routes, Settings, config_text
@@ -67,7 +66,9 @@ class CrewedProxy(ServiceProxy):
         self.parent = parent.Parent(
             self.config, options, self.log.logs, self.COUNT, reactor, self.log.journal, clock=self.clock
         )
+        self.service: Any = self.parent
         self.parent.crew.spawn = self._spawn
+        self.parent.crew.silence = float("inf")  # the clock may leap
         control = HttpControl(port=0).service(self.config, self.parent.hub, self.parent.lent)
         assert control is not None
         control.setServiceParent(self.parent)
@@ -75,7 +76,7 @@ class CrewedProxy(ServiceProxy):
 
     def _spawn(self, worker: Worker, end: socket.socket, listening: list[socket.socket]) -> None:
         def build(
-            config: Config, settings: Options, logging: str | int | None, names: list[str], link: Link
+            config: Config, settings: Options, logging: str | int | None, names: list[str], place: Place
         ) -> PushpinService:
             service = make_service(
                 config,
@@ -83,14 +84,14 @@ class CrewedProxy(ServiceProxy):
                 clock=self.clock,
                 random=random.Random(worker.number),
                 stats=self.log.journal,
-                worker=True,
+                worker=place,
             )
             sockets = [skt.dup() for skt in listening]
             given = Descriptors(zip(names, [skt.detach() for skt in sockets], strict=True))
             service.lent.shared("descriptors", lambda: given)
             return service
 
-        child = Child(end.dup(), reactor, build, lambda code: process.leave(code))
+        child = Child(worker.number, end.dup(), reactor, build, lambda code: process.leave(code))
         process = _Process(worker, child)
         worker.transport = process  # type: ignore[assignment]
         self.children.append(child)
@@ -112,12 +113,25 @@ class CrewedProxy(ServiceProxy):
         proxy.control_address = proxy._control.address
         return proxy
 
+    async def advance(self, seconds: float) -> None:
+        """In steps, between which the processes hear of each other."""
+        end, step = self.clock.seconds() + seconds, max(0.1, seconds / 100)
+        while self.clock.seconds() < end:
+            for _ in range(4):
+                await turn()
+            self.clock.advance(min(step, end - self.clock.seconds() + 1e-6))
+        await self.settle()
+
     async def settle(self) -> None:
         await super().settle()
         answers: list[Any] = []
         self.parent.crew.questions.find([], answers.append)  # what was sent over the links before is done
         await until(lambda: bool(answers), "the workers' answers")
         await super().settle()
+
+    async def watched(self) -> None:
+        await super().watched()
+        await self.settle()
 
     def _holds(self, channel: str, kind: str) -> int:
         count = 0
