@@ -21,6 +21,8 @@ MANY = 101_000
 """The same of what has to arrive."""
 LINGER = 500
 """Milliseconds for which packets to workers may still leave when all ends."""
+TOGETHER = 4
+"""Requests that are sent to workers together."""
 _PROBE = b"probe-ack"
 
 
@@ -121,15 +123,22 @@ class ReplyPorts(Ports):
     def ask(self, session: bytes, frame: bytes) -> None:
         """Send the one packet of ``session`` when a worker can take it.
 
-        What is to be sent in one turn of the reactor is sent at its end: the thread that does the work for
-        ZeroMQ is woken once, and has it all in one write.
+        A few go together, and what is left of them at the end of the reactor's turn: each time, the thread
+        that does the work for ZeroMQ is woken and writes.  With all of them workers would be idle meanwhile.
         """
-        if not self._waiting and self._turn is None:
-            self._turn = self._services.reactor.callLater(0, self._ask_now)
         self._waiting[session] = frame
+        if self._dealer.on_room is not None:
+            return
+        if len(self._waiting) >= TOGETHER:
+            self._ask_now()
+        elif self._turn is None:
+            self._turn = self._services.reactor.callLater(0, self._turn_over)
+
+    def _turn_over(self) -> None:
+        self._turn = None
+        self._ask_now()
 
     def _ask_now(self) -> None:
-        self._turn = None
         while self._waiting:
             session, frame = next(iter(self._waiting.items()))
             if not self._dealer.send((b"", frame)):
