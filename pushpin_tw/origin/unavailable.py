@@ -1,7 +1,7 @@
-"""Targets that the routes file knows and this process cannot reach.
+"""Targets that this process cannot reach, and requests that have failed.
 
-Used through ``origin.targets`` for ZeroMQ backends, whose transport is not part of this version, and where a
-client certificate cannot be used.  The route itself stays: only a request that gets here fails.
+Used through ``origin.targets`` where a client certificate cannot be used; the route itself stays, and only a
+request that gets here fails.  ``DeadCall`` is what origins return when a request is over at once.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Any
 
 from zope.interface import implementer
 
-from pushpin_tw.errors import OriginError, OriginUnsuitable
+from pushpin_tw.errors import OriginError
 from pushpin_tw.interfaces import IOrigin, IOriginCall
 from pushpin_tw.wire.message import OriginRequest
 
@@ -43,16 +43,14 @@ class DeadCall:
 class UnavailableOrigin:
     """Fails every request at once: 502 and no other target (proxy 4.9, "without any worker")."""
 
-    def __init__(self, label: str, why: str, stats: Any, no_sockets: str = "") -> None:
+    def __init__(self, label: str, why: str, stats: Any) -> None:
         """``label`` is the target as logs call it, ``why`` what the log is told, once.
 
-        ``stats`` is an ``IStatsSink``; ``no_sockets`` says why there are no WebSockets at targets of this
-        kind, available or not.
+        ``stats`` is an ``IStatsSink``.
         """
         self._label = label
         self._why = why
         self._stats = stats
-        self._no_sockets = no_sockets
         self._told = False
 
     def fetch(self, request: OriginRequest, sink: Any) -> DeadCall:
@@ -61,9 +59,6 @@ class UnavailableOrigin:
 
     def connect(self, handshake: Any, sink: Any) -> DeadCall:
         """As ``IOrigin``."""
-        if self._no_sockets:
-            sink.failed(OriginUnsuitable(self._no_sockets))
-            return DeadCall()
         return self._fail(sink)
 
     def _fail(self, sink: Any) -> DeadCall:
