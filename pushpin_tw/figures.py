@@ -55,7 +55,7 @@ class ITally(Interface):
 
     def opened(connection, size, route):  # type: ignore[no-untyped-def]
         """A client asks for something; ``connection`` is an ``ICounted``, ``size`` the bytes of the request's
-        head as statistics count them."""
+        head as statistics count them.  Returns the counts of ``route``."""
 
     def passed(connection):  # type: ignore[no-untyped-def]
         """From now on ``connection`` stands for the one with its ``number``, and has its ``cohort``."""
@@ -92,7 +92,7 @@ class ICounted(Interface):
     """What stands for a client's connection: a responder of the edge, or a WebSocket in the proxy."""
 
     kind = Attribute("'http' or 'ws'.")
-    number = Attribute("An int of the tally's, 0 before it is opened; of WebSockets Connection-Id (bytes).")
+    number = Attribute("Its number (int): of the tally's when it was 0; of WebSockets that of their UUID.")
     cohort = Attribute("A ``stats.counters.Cohort``; None before it is opened, and when it has ended.")
     secure = Attribute("Whether the client speaks TLS (bool).")
     address = Attribute("The client's address as far as it is believed (str).")

@@ -17,7 +17,7 @@ from pushpin_tw.errors import HttpError
 from pushpin_tw.figures import ICounted
 from pushpin_tw.interfaces import IResponder
 from pushpin_tw.wire.headers import Header
-from pushpin_tw.wire.headsize import words
+from pushpin_tw.wire.headsize import FIXED, LINE
 from pushpin_tw.wire.http1 import LAST_CHUNK, encode_chunk, encode_head, status_line
 from pushpin_tw.wire.message import Request
 from pushpin_tw.wire.render import bodiless, framing_lines, whole_response
@@ -26,6 +26,8 @@ HALF_CLOSE = 0.1
 """Seconds.  A client that closes its side right behind its request wants the answer (``printf ... | nc``);
 one that does so later has given up: nothing else tells of a client that went away, and would end its hold."""
 
+FRAMED = FIXED + LINE
+"""Bytes that are no words of a head with one line for its framing."""
 _HEAD_END = b"\r\n\r\n"
 _PLAIN: tuple[Header, ...] = ((b"Content-Type", b"text/plain"),)
 
@@ -112,7 +114,7 @@ class Responder:
         framing, chunked = framing_lines(self.minor, self.persistent, status, length)
         head = encode_head(status_line(self.minor, status, reason), list(headers), framing)
         if self.cohort is not None:
-            self.cohort.counts.client_header_sent += words(len(head), len(headers) + framing.count(b"\n"))
+            self.cohort.counts.client_header_sent += len(head) - FRAMED - LINE * len(headers)
         self._pieces = [head]
         self.chunked = chunked
         self._left = length
@@ -176,7 +178,7 @@ class Responder:
         if not self.head_only and not bodiless(status):
             self.sent = len(body)
         if self.cohort is not None:
-            self.cohort.counts.client_header_sent += words(len(data) - self.sent, len(headers) + 1)
+            self.cohort.counts.client_header_sent += len(data) - self.sent - FRAMED - LINE * len(headers)
             self.cohort.counts.client_content_sent += self.sent
         connection.send(data)
         self._end(self.persistent)
@@ -204,7 +206,7 @@ class Responder:
     def _count_whole(self, data: bytes) -> None:
         counts = self.cohort.counts
         head = data.find(_HEAD_END)
-        counts.client_header_sent += words(head + 4, data.count(b"\r\n", 0, head))
+        counts.client_header_sent += head + 4 - FIXED - LINE * data.count(b"\r\n", 0, head)
         counts.client_content_sent += len(data) - head - 4
 
     def switch(self, reason: bytes, headers: Sequence[Header], extensions: bytes) -> Any:

@@ -1,6 +1,6 @@
-"""What the proxy's rooms have in common in counting what passes through them (zeromq 5.2).
+"""What statistics know of a WebSocket while it is open (zeromq 5.2).
 
-Used by exchanges and tunnels.  Where figures go is behind ``figures.ITally``.
+Used by the tunnel, which is one of these.  Where figures go is behind ``figures.ITally``.
 """
 
 from __future__ import annotations
@@ -13,23 +13,6 @@ from pushpin_tw.figures import ICounted
 
 ACTIVE = 60
 """Seconds after which the messages of a WebSocket count as activity again."""
-
-
-class Uncounted:
-    """Stands for the counts of a route when nobody wants figures."""
-
-    def __init__(self) -> None:
-        self.client_content_received = 0
-        self.server_header_sent = self.server_content_sent = 0
-        self.server_header_received = self.server_content_received = 0
-
-
-def counts_of(tally: Any, route: str) -> Any:
-    """What to add to, whether anybody wants it or not."""
-    return _UNCOUNTED if tally is None else tally.routes[route]
-
-
-_UNCOUNTED = Uncounted()
 
 
 @implementer(ICounted)
@@ -45,7 +28,7 @@ class CountedSocket:
 
     def counted(self, opening: Any) -> None:
         """From now on this is what ``opening``, an ``ICounted`` with a cohort, was."""
-        self.number: bytes = opening.number
+        self.number: int = opening.number
         self.address: str = opening.address
         self.secure: bool = opening.secure
         self.cohort, opening.cohort = opening.cohort, None

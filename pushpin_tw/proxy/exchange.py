@@ -15,14 +15,12 @@ from pushpin_tw.errors import HttpError, InstructError, OriginError, OriginTimeo
 from pushpin_tw.grip.terms import MAX_BODY
 from pushpin_tw.interfaces import NEVER, IBodySink, IOriginSink, IResponderOwner
 from pushpin_tw.proxy import answers
-from pushpin_tw.proxy.counting import counts_of
 from pushpin_tw.proxy.decision import MAX_REQUEST_BODY, PREFETCH, Decision, decide, relayed_headers
 from pushpin_tw.proxy.held import Acceptance, Retry
 from pushpin_tw.proxy.sharing import Crowd
 from pushpin_tw.proxy.within import NOT_YET, guarded
 from pushpin_tw.routing.route import Route, Target
 from pushpin_tw.routing.uri import Uri
-from pushpin_tw.wire.headsize import request_words, response_words
 from pushpin_tw.wire.message import Request, Response
 
 
@@ -35,13 +33,13 @@ class Exchange:
         "_body",
         "_body_done",
         "_call",
-        "_counts",
         "_gathered",
         "_kept",
         "_logged",
         "_received",
         "_response",
         "_streaming",
+        "counts",
         "crowd",
         "gateway",
         "last_ids",
@@ -56,8 +54,9 @@ class Exchange:
     )
 
     def __init__(
-        self, gateway: Any, request: Request, uri: Uri, route: Route, body: Any, responder: Any
+        self, gateway: Any, request: Request, uri: Uri, route: Route, body: Any, responder: Any, counts: Any
     ) -> None:
+        self.counts = counts
         self.gateway = gateway
         self.request = request
         self.uri = uri
@@ -75,7 +74,6 @@ class Exchange:
         self._body = body
         """Where the request's body comes from; None when there is none, or the rest is not wanted."""
         self._body_done = body is None
-        self._counts = counts_of(gateway.tally, route.named)
         self._kept = bytearray()
         self._received = self._asked = 0
         self._call: Any = None
@@ -109,13 +107,13 @@ class Exchange:
     def body_received(self, data: bytes) -> None:
         """Keep what may be needed again, pass on what an origin waits for."""
         self._received += len(data)
-        self._counts.client_content_received += len(data)
+        if self.counts is not None:
+            self.counts.uploaded(len(data), self._call is not None)
         if self._call is None or self._replayable:
             self._kept += data
         else:
             self._kept.clear()
         if self._call is not None:
-            self._counts.server_content_sent += len(data)
             self._call.write(data)
             if self._call is not None and self._call.congested and self._body is not None:
                 self._body.pause()
@@ -172,7 +170,8 @@ class Exchange:
             return
         self._call = NOT_YET
         call = self.gateway.origins.origin(target).fetch(prepared, self)
-        self._counts.server_header_sent += request_words(prepared)
+        if self.counts is not None:
+            self.counts.asked(prepared)
         if self._call is not NOT_YET:
             call.cancel()  # it has answered or failed already; harmless then
             return
@@ -187,7 +186,8 @@ class Exchange:
             kept = bytes(self._kept)
             if not self._replayable:
                 self._kept.clear()
-            self._counts.server_content_sent += len(kept)
+            if self.counts is not None:
+                self.counts.server_content_sent += len(kept)
             call.write(kept)
         if self._call is not call:
             return  # it has answered meanwhile, or the next target was asked
@@ -211,8 +211,7 @@ class Exchange:
     def responded(self, response: Response) -> None:
         """The head: relay or gather?"""
         self._response = response
-        self.gateway.answered(self)
-        self._counts.server_header_received += response_words(response)
+        self.gateway.answered(self, response)
         self._abandon_body()
         decision = decide(
             response,
@@ -237,7 +236,8 @@ class Exchange:
     @guarded
     def received(self, data: bytes) -> None:
         """Body bytes: pass them on, or gather them."""
-        self._counts.server_content_received += len(data)
+        if self.counts is not None:
+            self.counts.server_content_received += len(data)
         if self._gathered is None:
             self.responder.write(data)
             return

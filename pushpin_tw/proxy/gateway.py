@@ -33,12 +33,12 @@ from pushpin_tw.wheel import WheelClock
 from pushpin_tw.wire.gripsig import Key, verify
 from pushpin_tw.wire.headers import get
 from pushpin_tw.wire.headsize import request_words
-from pushpin_tw.wire.message import OriginRequest, Request, RequestLine
+from pushpin_tw.wire.http1 import RARE
+from pushpin_tw.wire.message import OriginRequest, Request, RequestLine, Response
 from pushpin_tw.wire.websocket import check_extensions, check_handshake
 
 _EVENTS = b"application/websocket-events"
 _NO_ROUTE = Route(Condition(), ())
-_FORWARDED = len(b"x-forwarded-for")
 _LENGTHS = frozenset(map(len, (b"user-agent", b"referer", b"grip-last")))
 
 
@@ -92,7 +92,8 @@ class Gateway:
         except HttpError as error:
             self._early(body, responder, error.status, error.text)
             return
-        if not (check_handshake(request) if request.websocket else check_extensions(request.headers)):
+        rare = request.rare
+        if not (check_handshake(request) if request.websocket else _sound(request)):
             self._early(body, responder, 400, answers.NOT_WEBSOCKET)
             return
         route = self._route(request, uri)
@@ -102,39 +103,34 @@ class Gateway:
         if route is not None and request.websocket:
             self.open_socket(request, uri, route, responder)
             return
-        if self.tally is not None:
-            self._opened(request, route, responder)
+        counts = None if self.tally is None else self._opened(request, route, responder)
         if (self._settings.auto_cross_origin or (route is not None and route.aco)) and not request.websocket:
             dressed = self._dress(request, uri, route, body, responder)
             if dressed is None:
                 return
             request, uri, body, responder = dressed
-        if not request.websocket and get(request.headers, b"pushpin-check") is not None:
+            rare = tuple(RARE)  # it may be quite another one
+        if not request.websocket and rare and get(request.headers, b"pushpin-check") is not None:
             self._refuse(request, body, responder, 200, answers.CHECK, uri)
         elif route is None:
             self._refuse(request, body, responder, 502, answers.NO_ROUTE, uri)
         else:
-            exchange = Exchange(self, request, uri, route, body, responder)
+            exchange = Exchange(self, request, uri, route, body, responder, counts)
             exchange.trusted = self._vouched(request)
             exchange.start()
 
     def open_socket(self, request: Request, uri: Uri, route: Route, responder: Any) -> None:
         """Ask for a WebSocket on behalf of ``responder``, which is answered or switched."""
-        name = str(UUID(bytes=self._entropy(16), version=4)).encode()
+        name = UUID(bytes=self._entropy(16), version=4)
         opening = Opening(self, request, uri, route, responder, name)
         opening.trusted = self._vouched(request)
         opening.start()
 
-    def _opened(self, request: Request, route: Route | None, responder: Any) -> None:
-        """Count a request that was understood."""
-        tally = self.tally
-        if tally.tells_connections:
-            for name, _ in request.headers:
-                # Every request is counted: most headers are passed over by the length of their names.
-                if len(name) == _FORWARDED and name.lower() == b"x-forwarded-for":
-                    responder.believed = self.believed(request, self._vouched(request))
-                    break
-        tally.opened(responder, request_words(request), "" if route is None else route.named)
+    def _opened(self, request: Request, route: Route | None, responder: Any) -> Any:
+        """Count a request that was understood; returns the counts of its route."""
+        if request.rare and self.tally.tells_connections:
+            responder.believed = self.believed(request, self._vouched(request))
+        return self.tally.opened(responder, request_words(request), "" if route is None else route.named)
 
     def _dress(
         self, request: Request, uri: Uri, route: Route | None, body: Any, responder: Any
@@ -231,8 +227,10 @@ class Gateway:
             opening.request, opening.uri, opening.route, target, now, opening.trusted
         )
 
-    def answered(self, exchange: Exchange | Opening) -> None:
+    def answered(self, exchange: Exchange | Opening, response: Response) -> None:
         """The head of an answer has come from the target that was asked last."""
+        if exchange.counts is not None:
+            exchange.counts.answered(response)
         route = exchange.route
         took = self._clock.seconds() - exchange.since
         self.stats.took("origin", took, 1, route.id if route.explicit_id else "")
@@ -275,7 +273,13 @@ class Gateway:
         if route is None:
             self._refuse(request, None, responder, 502, answers.NO_ROUTE, uri, retry=True)
             return
-        Exchange(self, request, uri, route, None, responder).run_again(retry)
+        counts = None if self.tally is None else self.tally.routes[route.named]
+        Exchange(self, request, uri, route, None, responder, counts).run_again(retry)
+
+
+def _sound(request: Request) -> bool:
+    """Whether what is said of WebSockets by a request that asks for none can be read."""
+    return b"sec-websocket-extensions" not in request.rare or check_extensions(request.headers)
 
 
 def _for_sockjs(route: Route, uri: Uri) -> bool:

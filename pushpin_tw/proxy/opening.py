@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from functools import partial
 from typing import Any
+from uuid import UUID
 
 from zope.interface import implementer
 
@@ -50,6 +51,8 @@ class Handshake:
         """As ``IHandshake``."""
         opening = self._opening
         request: OriginRequest = opening.gateway.rewrite_handshake(opening, self._target)
+        if opening.counts is not None:
+            opening.counts.asked(request)
         return request
 
 
@@ -65,6 +68,7 @@ class Opening:
         "cohort",
         "connection_id",
         "gateway",
+        "number",
         "request",
         "responder",
         "route",
@@ -79,14 +83,15 @@ class Opening:
     kind = "ws"
 
     def __init__(
-        self, gateway: Any, request: Request, uri: Uri, route: Route, responder: Any, connection_id: bytes
+        self, gateway: Any, request: Request, uri: Uri, route: Route, responder: Any, name: UUID
     ) -> None:
         self.gateway = gateway
         self.request = request
         self.uri = uri
         self.route = route
         self.responder = responder
-        self.connection_id = connection_id
+        self.connection_id = str(name).encode()
+        self.number = name.int
         self.target: Target | None = None
         self.since = 0.0
         """When the target was asked."""
@@ -99,9 +104,9 @@ class Opening:
         self.cohort: Any = None
 
     @property
-    def number(self) -> bytes:
-        """As ``ICounted``."""
-        return self.connection_id
+    def counts(self) -> Any:
+        """Those of the route while this counts, else None."""
+        return None if self.cohort is None else self.cohort.counts
 
     @property
     def secure(self) -> bool:
@@ -139,7 +144,7 @@ class Opening:
 
     def opened(self, response: Response, socket: Any) -> None:
         """The client has its WebSocket."""
-        self.gateway.answered(self)
+        self.gateway.answered(self, response)
         responder = self.responder
         if responder is None:
             socket.abort()
@@ -189,7 +194,7 @@ class Opening:
     def refused(self, response: Response, body: bytes) -> None:
         """The origin says something else: so does the proxy, whatever it is (websocket 1.10)."""
         self._call = None
-        self.gateway.answered(self)
+        self.gateway.answered(self, response)
         responder = self.responder
         responder.persistent = False
         headers = [pair for pair in response.headers if pair[0].lower() not in _REFUSAL]
@@ -252,10 +257,8 @@ class Opening:
     def _count_answer(self, response: Response, size: int = 0) -> None:
         """Count what the origin has said, which is about what the client is told."""
         counts = self.cohort.counts
-        head = response_words(response)
-        counts.server_header_received += head
         counts.server_content_received += size
-        counts.client_header_sent += head
+        counts.client_header_sent += response_words(response)
         counts.client_content_sent += size
 
     def _log(self, status: int, size: int = 0) -> None:

@@ -12,6 +12,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from pushpin_tw.wire.headsize import request_words, response_words
+from pushpin_tw.wire.message import OriginRequest, Response
+
 MINUTE = 60
 """Seconds; ``Counters.tick`` is called once in each."""
 
@@ -126,6 +129,20 @@ class Counts:
         self.server_header_received = self.server_header_sent = 0
         self.server_content_received = self.server_content_sent = 0
         self.server_messages_received = self.server_messages_sent = 0
+
+    def asked(self, request: OriginRequest) -> None:
+        """A server has been asked."""
+        self.server_header_sent += request_words(request)
+
+    def answered(self, response: Response) -> None:
+        """It has begun to answer."""
+        self.server_header_received += response_words(response)
+
+    def uploaded(self, size: int, passed: bool) -> None:
+        """A piece of a request's body has come; ``passed``: a server is given it at once."""
+        self.client_content_received += size
+        if passed:
+            self.server_content_sent += size
 
     def from_client(self, size: int, last: bool) -> None:
         """A piece of a message, which a server is given; ``last``: the message is complete."""

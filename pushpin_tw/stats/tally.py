@@ -14,7 +14,7 @@ from zope.interface import implementer
 
 from pushpin_tw.figures import ITally
 from pushpin_tw.stats.connections import Connections
-from pushpin_tw.stats.counters import Cohort, Counters, Delta
+from pushpin_tw.stats.counters import Cohort, Counters, Counts, Delta
 from pushpin_tw.stats.rounds import Rounds
 from pushpin_tw.wheel import Wheel
 
@@ -77,6 +77,8 @@ class Tally:
         ``block``: bytes of a block, below 1 when these are not counted; ``worker``: see ``Connections``."""
         self.routes = Counters(self)
         self.connections = Connections(ttl * 3 // 4, worker)
+        self._turns = self.connections.turns  # on the way of every request
+        self._spread = len(self._turns)
         self.tells_connections = tells_connections
         self.second = 0
         self.joined = outlet.joined
@@ -93,7 +95,7 @@ class Tally:
 
     # ---- connections ---------------------------------------------------------------------------------------
 
-    def opened(self, connection: Any, size: int, route: str) -> None:
+    def opened(self, connection: Any, size: int, route: str) -> Counts:
         """See ``ITally``."""
         counts = self.routes[route]
         counts.requests += 1
@@ -106,15 +108,16 @@ class Tally:
         number = connection.number
         if not number:
             number = connection.number = self._number = self._number + 1
-        self.connections.add(number, connection)
+        self._turns[number % self._spread][number] = connection
         if not self._soon.due:
             self._wake()
         if "conn" in self._outlet.wanted:
             self._tell(connection)
+        return counts
 
     def passed(self, connection: Any) -> None:
         """See ``ITally``."""
-        self.connections.add(connection.number, connection)
+        self._turns[connection.number % self._spread][connection.number] = connection
 
     def retried(self, connection: Any) -> None:
         """See ``ITally``."""
@@ -130,7 +133,8 @@ class Tally:
         connection.cohort = None
         cohort.live -= 1
         cohort.counts.live -= 1
-        self.connections.remove(connection.number)
+        number = connection.number
+        del self._turns[number % self._spread][number]
         if "conn" in self._outlet.wanted and self.tells_connections:
             members = {"id": self.connections.name(connection.number), "unavailable": True}
             self._emit("conn", members, cohort.counts.route)

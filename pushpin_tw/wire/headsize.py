@@ -11,28 +11,23 @@ from collections.abc import Sequence
 from pushpin_tw.wire.headers import Header
 from pushpin_tw.wire.message import OriginRequest, Request, Response
 
-_FIXED = 14
+FIXED = 14
 """Bytes of a head that are no words: two spaces, the version, two line ends."""
-_LINE = 4
+LINE = 4
 """The same of each further line: colon, space, line end."""
-
-
-def words(size: int, lines: int) -> int:
-    """Bytes that count of a head that has ``size`` bytes and so many header lines."""
-    return size - _FIXED - _LINE * lines
 
 
 def request_words(request: Request | OriginRequest) -> int:
     """Bytes that count of a request's head."""
     if request.size:
-        return words(request.size, len(request.headers))
+        return request.size - FIXED - LINE * len(request.headers)
     return len(request.method) + len(request.target) + _added_up(request.headers)
 
 
 def response_words(response: Response) -> int:
     """Bytes that count of a response's head."""
     if response.size:
-        return words(response.size, len(response.headers))
+        return response.size - FIXED - LINE * len(response.headers)
     return len(str(response.status)) + len(response.reason) + _added_up(response.headers)
 
 

@@ -17,6 +17,8 @@ from pushpin_tw.wire.headers import Header, HeaderList
 from pushpin_tw.wire.message import Request, Response
 
 MAX_HEADERS = 64
+RARE = frozenset({b"x-forwarded-for", b"pushpin-check", b"sec-websocket-extensions"})
+"""Headers that few requests have; those that have one are marked, so that nobody looks in the others."""
 
 _HEAD_END = re.compile(rb"\n\r?\n")
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
@@ -28,6 +30,10 @@ _VERSION_BEGINNINGS = {(version + b"\r")[:length] for version in _VERSIONS for l
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: ([\t\x20-\x7e\x80-\xff]*))?")
 _FOLD = re.compile(rb"\n[ \t]")
 _DIGITS = re.compile(rb"[0-9]{1,18}")
+_READ = RARE | {
+    *(b"host", b"connection", b"content-length", b"transfer-encoding", b"expect", b"upgrade"),
+}
+"""What is read of a request."""
 
 _INVALID = "Failed to parse request: "
 # llhttp's words, by their beginning, and what a client is told.
@@ -161,6 +167,8 @@ def interpret_request(request: Request) -> None:
     """
     for name, value in request.headers:
         lower = name.lower()
+        if lower not in _READ:
+            continue
         if lower == b"host":
             if request.host is None:
                 request.host = value
@@ -182,6 +190,8 @@ def interpret_request(request: Request) -> None:
             request.expects_continue = value.lower() == b"100-continue" and request.minor == 1
         elif lower == b"upgrade":
             request.websocket = request.websocket or value.lower() == b"websocket"
+        else:
+            request.rare += (lower,)
     if request.chunked and request.length is not None:
         raise HttpError(_INVALID + "invalid content length")
 

@@ -37,6 +37,8 @@ class Request:
     """The TCP peer's address; empty for a Unix socket; set by the edge."""
     size: int = 0
     """Bytes of the head as it came; set by the edge, 0 when it did not come like this."""
+    rare: tuple[bytes, ...] = ()
+    """Which of some headers that few requests have (``wire.http1.RARE``) there may be."""
 
     @property
     def has_body(self) -> bool:
