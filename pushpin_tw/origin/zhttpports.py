@@ -6,6 +6,7 @@ others.  Frames in the wrong number are dropped here.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
@@ -113,7 +114,7 @@ class ReplyPorts(Ports):
     """For workers that answer a request with one packet."""
 
     def _bind(self) -> None:
-        self._waiting: dict[bytes, bytes] = {}
+        self._waiting: OrderedDict[bytes, bytes] = OrderedDict()
         """Requests that have not left, by the ids of their sessions, in order."""
         self._turn: Any = None
         """The call that sends them."""
