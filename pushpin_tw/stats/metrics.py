@@ -35,6 +35,8 @@ GAUGES = {
     "subscriptions": ("pushpin_subscriptions", "kind", "Channels that holds listen to, one for each hold"),
     "channels": ("pushpin_channels", "", "Channels that somebody listens to, or did lately"),
     "deliveries": ("pushpin_deliveries_waiting", "", "Deliveries that wait for their turn"),
+    "workers": ("pushpin_workers", "state", "Worker processes, of the parent"),
+    "backlog": ("pushpin_worker_backlog_bytes", "to", "What waits in the parent until a worker takes it"),
 }
 """By the name that rooms use: the metric, the label of its parts, and its help text."""
 

@@ -32,6 +32,8 @@ BACK_OFF = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 """Seconds until the next attempt, after so many workers in a row that did not live."""
 SILENCE = 30.0
 """Seconds without a sign of life after which a worker is killed."""
+QUIET = 60.0
+"""Seconds until the log is told again that a worker is behind."""
 LOOK = 5.0
 """Seconds between looks at who is silent."""
 
@@ -50,6 +52,8 @@ class Worker(ProcessProtocol):
         self._crew = crew
         self._listening = listening
         self._started = 0.0
+        self._quiet = 0.0
+        """Until when nothing is said of it being behind."""
         self.ended: Deferred[None] | None = None
         """Fires when the process has ended; None while there is none."""
 
@@ -79,6 +83,7 @@ class Worker(ProcessProtocol):
         finally:
             theirs.close()
         self.link = Link(ours, crew.reactor, self._received, self._link_lost, crew.stats, crew.link_limit)
+        self.link.delayed = self._behind
         self.link.relieved = crew.hub.drained
         self.link.send("begin", *crew.beginning(self.number), [name for name, _ in self._listening])
         crew.hub.joined(self.number, self.link)
@@ -120,6 +125,13 @@ class Worker(ProcessProtocol):
     def _again(self) -> None:
         if not self._crew.stopping:
             self.start()
+
+    def _behind(self) -> None:
+        """More waits for it than may."""
+        crew = self._crew
+        if crew.seconds() >= self._quiet:
+            self._quiet = crew.seconds() + QUIET
+            crew.note("warn", f"worker {self.number} is behind: publishers have to wait for it")
 
     def _link_lost(self) -> None:
         """It has closed its end, and will end, or has to."""

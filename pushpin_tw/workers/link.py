@@ -67,6 +67,8 @@ class Link(FileDescriptor):
         self.bufferSize = limit
         self.congested = False
         """Whether more waits than may; until all of it has left."""
+        self.delayed: Callable[[], None] = _nothing
+        """Called when it becomes congested."""
         self.relieved: Callable[[], None] = _nothing
         """Called when it is congested no more."""
         self._end = end
@@ -203,6 +205,7 @@ class _Congestion:
 
     def pauseProducing(self) -> None:
         self._link.congested = True
+        self._link.delayed()
 
     def resumeProducing(self) -> None:
         self._link.congested = False

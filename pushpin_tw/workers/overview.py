@@ -50,12 +50,24 @@ class Overview(MultiService):
 
     def _monitor(self, config: Config, services: Any, totals: Callable[[], dict[str, int]]) -> None:
         measures: Measures = services.measures
+        measures.gauge("workers", self._workers)
+        measures.gauge("backlog", self._backlog)
 
         def snapshots() -> dict[Any, Snapshot]:
             return {**self._snapshots, PARENT: measures.take()}
 
         self.monitoring = Monitoring(config, services, totals, snapshots, self.troubles)
         self.monitoring.setServiceParent(self)
+
+    def _workers(self) -> dict[str, int]:
+        ready = sum(worker.ready for worker in self._crew.workers)
+        return {"ready": ready, "away": len(self._crew.workers) - ready}
+
+    def _backlog(self) -> dict[str, int]:
+        return {
+            str(worker.number): 0 if worker.link is None else worker.link.waiting
+            for worker in self._crew.workers
+        }
 
     def troubles(self) -> list[str]:
         """Why clients had better be sent elsewhere; nothing when they need not."""
