@@ -10,7 +10,6 @@ client has seen.  Never used unless the configuration says so.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from dataclasses import replace
 from typing import Any
 
 from zope.interface import implementer
@@ -196,10 +195,7 @@ class Crowd:
         responder of each."""
 
         def take(exchange: Any, responder: Any) -> None:
-            retry = acceptance.retry
-            if retry is not None:
-                retry = replace(retry, request=exchange.request)
-            hold(replace(acceptance, retry=retry, rerun=exchange.rerun is not None), responder)
+            hold(acceptance.of(exchange.request, exchange.rerun is not None), responder)
 
         self._part(take)
 
