@@ -164,8 +164,6 @@ class Talk:
 
     def _pass_on(self) -> None:
         """Tell the owner what waits, as long as it listens."""
-        if self._passing:
-            return
         self._passing = True
         try:
             while self._words and self._owner is not None and not self._paused:
