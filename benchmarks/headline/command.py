@@ -38,8 +38,8 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--clients", type=_natural, default=CLIENTS, help="how many (%(default)s)")
     parser.add_argument("--variant", choices=[POLL, STREAM], default=POLL, help="of clients (%(default)s)")
-    parser.add_argument("--workers", type=_natural, help="processes of each proxy")
-    parser.add_argument("--instances", type=_natural, help="proxies (as many as descriptors ask for)")
+    parser.add_argument("--workers", type=_natural, help="processes of each proxy (as descriptors ask for)")
+    parser.add_argument("--instances", type=_natural, help="independent proxies (1)")
     parser.add_argument("--rounds", type=_natural, default=5, help="headlines (%(default)s)")
     parser.add_argument(
         "--publish-interval", type=float, default=0.0, metavar="S", help="least seconds between headlines"

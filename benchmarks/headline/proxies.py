@@ -1,7 +1,7 @@
 """The proxies of a run: instances of this program that share a configuration file and nothing else.
 
 Each is started with `--id` and `--port`, as a user would run several on one machine, and has as many
-workers as were asked for.  Used by `command`.
+workers as were asked for: with one instance, that is all there is.  Used by `command`.
 """
 
 from __future__ import annotations

@@ -69,12 +69,13 @@ def size_of(wish: Wish, machine: Machine) -> Size:
     )
     alone = int(machine.files * PROXY_SHARE) - FILES_KEPT_FREE
     dealt = int(machine.files * WORKER_SHARE) - FILES_KEPT_FREE
-    workers = wish.workers or 1
+    workers, instances = wish.workers, wish.instances or 1
+    if workers is None:
+        workers = 1 if wish.instances is not None or clients <= alone else -(-clients // dealt)
     each = workers * (dealt if workers > 1 else alone)
-    instances = wish.instances or (1 if wish.workers else max(-(-clients // each), 1))
     at_most(
         instances * each,
-        f"{instances} instances of {workers} processes with {machine.files:,} open files each",
+        f"{instances} x {workers} processes with {machine.files:,} open files each",
     )
     crowd = machine.files - FILES_KEPT_FREE
     count = -(-clients // crowd)

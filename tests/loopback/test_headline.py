@@ -117,10 +117,14 @@ def test_the_service_counts_what_clients_ask(service: Service) -> None:
     assert service.asked()[0] == asked + 2
 
 
-@pytest.mark.parametrize("variant", ["poll", "stream"])
-def test_a_small_run_reaches_everybody_and_its_table_adds_up(variant: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("variant", "proxies", "processes"), [("poll", "--instances=2", 2), ("stream", "--workers=2", 3)]
+)
+def test_a_small_run_reaches_everybody_and_its_table_adds_up(
+    variant: str, proxies: str, processes: int, tmp_path: Path
+) -> None:
     kept, picture = tmp_path / "run.json", tmp_path / "run.png"
-    command = [sys.executable, "-m", "benchmarks", "headline", "--clients=200", "--instances=2", "--rounds=1"]
+    command = [sys.executable, "-m", "benchmarks", "headline", "--clients=200", proxies, "--rounds=1"]
     command += [f"--variant={variant}", f"--json={kept}", f"--plot={picture}"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
@@ -129,7 +133,7 @@ def test_a_small_run_reaches_everybody_and_its_table_adds_up(variant: str, tmp_p
         [dict(zip(table["columns"], row, strict=True)) for row in table["rows"]]
         for table in json.loads(kept.read_text())["tables"]
     )
-    assert [(row["clients"], row["failed"], row["processes"]) for row in opening] == [(200, 0, 2)]
+    assert [(row["clients"], row["failed"], row["processes"]) for row in opening] == [(200, 0, processes)]
     assert opening[0]["backend requests"] >= 2
     (row,) = rounds
     assert [row[name] for name in ("headline", "received", "lost", "missing")] == [1, 200, 0, 0]

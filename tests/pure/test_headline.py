@@ -27,8 +27,8 @@ def round_of(number: int, seconds: list[float], lost: int = 0, missing: int = 0)
 
 def test_a_large_machine_gets_all_clients() -> None:
     size = size_of(Wish(100_000, None, None), LARGE)
-    assert (size.clients, size.instances, size.workers, size.notes) == (100_000, 6, 1, [])
-    assert size.proxy_clients * size.instances > 100_000
+    assert (size.clients, size.instances, size.workers, size.notes) == (100_000, 1, 6, [])
+    assert size.proxy_clients * size.workers > 100_000
     assert sum(size.crowds) == 100_000
     assert max(size.crowds) < 20_000
     assert max(size.crowds) - min(size.crowds) <= 1
@@ -37,8 +37,8 @@ def test_a_large_machine_gets_all_clients() -> None:
 @pytest.mark.parametrize(
     ("wish", "machine", "why"),
     [
-        (Wish(100_000, 2, None), LARGE, "2 instances of 1 processes with 20,000 open files each"),
-        (Wish(100_000, 1, 3), LARGE, "1 instances of 3 processes with 20,000 open files each"),
+        (Wish(100_000, 2, None), LARGE, "2 x 1 processes with 20,000 open files each"),
+        (Wish(100_000, 1, 3), LARGE, "1 x 3 processes with 20,000 open files each"),
         (Wish(100_000, None, None), Machine(20_000, 2_000_000, 2**30), "1.0 GiB of memory are free"),
         (
             Wish(100_000, None, None),
