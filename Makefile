@@ -42,7 +42,7 @@ docs: $(VENV)/.ready-test ## Build the documentation into docs/_build/html
 pytest: $(VENV)/.ready-test ## Run the tests alone; ARGS are handed on
 	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered $(ARGS)
 
-bench: $(VENV)/.ready-run ## Measure beside what is installed of pushpin and nginx; takes minutes (ARGS: what)
+bench: $(VENV)/.ready-test ## Measure beside what is installed of pushpin and nginx; takes minutes (ARGS: what)
 	$(BIN)/python -m benchmarks $(or $(ARGS),all)
 
 wstest: $(VENV)/.ready-test $(VENV)/wstest/.ready ## Let the Autobahn test suite judge WebSockets; needs PYTHON27=python2.7 (ARGS: setups)
