@@ -26,8 +26,8 @@ from pushpin_tw.workers.questions import Questions
 
 LINK = 3
 """The descriptor that is a worker's end of the link; its listening sockets follow."""
-STABLE = 5.0
-"""Seconds after which a worker that dies was not simply unable to live."""
+STABLE = 1.0
+"""Seconds of service after which a worker that dies was not simply unable to live."""
 BACK_OFF = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 """Seconds until the next attempt, after so many workers in a row that did not live."""
 SILENCE = 30.0
@@ -51,7 +51,8 @@ class Worker(ProcessProtocol):
         self.failures = 0
         self._crew = crew
         self._listening = listening
-        self._started = 0.0
+        self._served: float | None = None
+        """Since when it serves clients."""
         self._quiet = 0.0
         """Until when nothing is said of it being behind."""
         self.ended: Deferred[None] | None = None
@@ -71,7 +72,7 @@ class Worker(ProcessProtocol):
         """Start a process."""
         crew = self._crew
         ours, theirs = pair()
-        self._started = self.heard = crew.seconds()
+        self._served, self.heard = None, crew.seconds()
         self.ended = Deferred()
         try:
             crew.spawn(self, theirs, [skt for _, skt in self._listening])
@@ -118,8 +119,8 @@ class Worker(ProcessProtocol):
         if ended is not None:
             ended.callback(None)
         if not crew.stopping:
-            lived = crew.seconds() - self._started
-            self.failures = 0 if lived >= STABLE else min(self.failures + 1, len(BACK_OFF) - 1)
+            served = self._served is not None and crew.seconds() - self._served >= STABLE
+            self.failures = 0 if served else min(self.failures + 1, len(BACK_OFF) - 1)
             crew.reactor.callLater(BACK_OFF[self.failures], self._again)
 
     def _again(self) -> None:
@@ -141,6 +142,8 @@ class Worker(ProcessProtocol):
 
     def _received(self, message: Message) -> None:
         self.heard = self._crew.seconds()
+        if message[0] == "ready":
+            self.ready, self._served = True, self.heard
         self._crew.received(self, message)
 
 
@@ -269,7 +272,6 @@ class Crew:
         elif name == "answer":
             self.questions.answered(worker.number, message[1], message[2])
         elif name == "ready":
-            worker.ready = True
             if all(each.ready for each in self.workers):
                 ready, self.on_ready = self.on_ready, lambda: None
                 ready()
