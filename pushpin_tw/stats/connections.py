@@ -1,7 +1,7 @@
 """The connections of clients that there are: by name, and in the order in which they are told of again.
 
 Used by ``stats.tally``, and by whoever looks for a connection.  Each has a number.  Those of HTTP connections
-count from 1, and the name ``connmgr:NUMBER`` is put together when somebody wants it; that of a WebSocket is its
+count from 1; the name ``connmgr:NUMBER`` is put together when somebody wants it.  That of a WebSocket is its
 UUID, far beyond them.  Pure: never sends anything, never keeps a connection that has ended.
 """
 
