@@ -72,7 +72,8 @@ class StatsSocket(Service):
         """Told of the types that are subscribed to, whenever these may have changed."""
         self._services = services
         self._socket: ZmqSocket | None = None
-        self._topics = dict.fromkeys(KINDS, 0)
+        self.topics = dict.fromkeys(KINDS, 0)
+        """How many topics that are subscribed to concern each type of packets."""
 
     def startService(self) -> None:
         """:raises ConfigError: the address cannot be used."""
@@ -94,7 +95,7 @@ class StatsSocket(Service):
         super().stopService()
         self.address = ""
         self.outlet.stop()
-        self._topics = dict.fromkeys(KINDS, 0)
+        self.topics = dict.fromkeys(KINDS, 0)
         if self._socket is not None:
             self._socket.close()
             self._socket = None
@@ -110,8 +111,8 @@ class StatsSocket(Service):
             return
         for kind in KINDS:
             if concerns(topic, kind):
-                self._topics[kind] += 1 if change == b"\1" else -1
-        self.outlet.wanted = frozenset(kind for kind, topics in self._topics.items() if topics > 0)
+                self.topics[kind] += 1 if change == b"\1" else -1
+        self.outlet.wanted = frozenset(kind for kind, topics in self.topics.items() if topics > 0)
         self.on_wanted(self.outlet.wanted)
 
 
