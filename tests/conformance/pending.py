@@ -5,18 +5,14 @@
 
 from __future__ import annotations
 
-ZEROMQ = "needs ZeroMQ"
-
 PENDING: dict[int, str] = {}
 """Case number of the GRIP specification to the reason."""
 
 PROXY_PENDING: dict[int, str] = {}
 """Case number of the proxy specification to the reason."""
 
-SOCKET_PENDING: dict[int, str] = {143: ZEROMQ}
+SOCKET_PENDING: dict[int, str] = {}
 """Case number of the WebSocket specification to the reason."""
 
-ZEROMQ_PENDING: dict[int, str] = {
-    **dict.fromkeys(range(161, 177), "needs statistics"),
-}
+ZEROMQ_PENDING: dict[int, str] = {}
 """Case number of the ZeroMQ specification to the reason."""

@@ -12,7 +12,8 @@ from twisted.internet.ssl import Certificate, optionsForClientTLS
 
 from tests.support.certificates import Authority
 from tests.support.monitors import Monitors
-from tests.support.running import R, S
+from tests.support.origin import reply
+from tests.support.running import R, S, W
 from tests.support.wsbackend import asked_events, events, opening
 from tests.support.zmqscene import streamed
 
@@ -38,7 +39,7 @@ REPORT = {
 
 
 @case
-async def test_zmq_161_162_163_streams(monitors: Monitors) -> None:
+async def test_zmq_161_zmq_162_zmq_163_streams(monitors: Monitors) -> None:
     monitor = await monitors.watch("sub ")
     client, _ = await monitors.listen()
     first = {"mode": "stream", "channel": "c", "ttl": 60, "subscribers": 1}
@@ -164,7 +165,7 @@ async def test_the_address_and_tls(
 
 
 @case
-async def test_zmq_168_websockets(monitors: Monitors) -> None:
+async def test_zmq_168_ws_091_websockets(monitors: Monitors) -> None:
     monitor = await monitors.watch("conn ", target="over_http")
     monitors.origin.on("/ws", opening(), events())
     client = await monitors.join("/ws")
@@ -177,6 +178,63 @@ async def test_zmq_168_websockets(monitors: Monitors) -> None:
         assert (await monitors.origin.request(number, "/ws")).get("Connection-Id") == name
     client.raw.drop()
     assert await monitor.next("conn", unavailable=True) == {"id": name, "unavailable": True}
+
+
+@case
+async def test_ws_143_all_of_a_websocket(monitors: Monitors) -> None:
+    monitor = await monitors.watch(condition="*,id=rone")
+    client, backend = await monitors.open("/ws", "X-Forwarded-For: 9.9.9.9")
+    begin = await monitor.next("conn", type="ws")
+    name = begin.pop("id")
+    assert begin == {"type": "ws", "peer-address": "9.9.9.9", "ttl": 120, "route": "rone"}
+    await monitors.subscribe(backend)
+    assert await monitor.next("sub") == {"mode": "ws", "channel": "c", "ttl": 60, "subscribers": 1}
+    await monitors.say("x", id="m-1")
+    await client.expect_text("x")
+    message = {"channel": "c", "item-id": "m-1", "transport": W, "count": 1}
+    assert await monitor.next("message") == message
+    backend.control(json.dumps({"type": "unsubscribe", "channel": "c"}))
+    assert await monitor.next("sub", unavailable=True) == {
+        "mode": "ws",
+        "channel": "c",
+        "unavailable": True,
+    }
+    client.raw.drop()
+    assert await monitor.next("conn", unavailable=True) == {"id": name, "route": "rone", "unavailable": True}
+    await monitors.proxy.advance(0.3)
+    assert await monitor.next("activity") == {"route": "rone", "count": 1}
+    assert await monitor.next("counts") == {"requests-received": 1}
+
+
+@case
+async def test_ws_143_a_refusal_is_a_connection_until_it_ends(monitors: Monitors) -> None:
+    monitor = await monitors.watch("conn ", target="over_http")
+    monitors.origin.on("/ws", reply(status="403 Forbidden"))
+    client = await monitors.shake("/ws")
+    assert (await client.read_head()).status == 403
+    name = (await monitor.next("conn", type="ws"))["id"]
+    await monitor.next("conn", id=name, unavailable=True)
+
+
+@case
+async def test_ws_143_active_minutes(monitors: Monitors) -> None:
+    monitor = await monitors.watch("activity ")
+    client, backend = await monitors.open("/ws")
+    await monitors.proxy.advance(0.3)
+    await monitor.next("activity")
+    for text in ("a", "b"):
+        client.text(text)
+        await backend.expect_text(text)
+    await monitors.proxy.advance(61)
+    assert not monitor.has("activity")
+    for text in ("a", "b"):
+        client.text(text)
+        await backend.expect_text(text)
+    await monitors.proxy.advance(0.3)
+    assert await monitor.next("activity") == {"count": 1}
+    backend.control(json.dumps({"type": "keep-alive", "content": "k", "timeout": 5}))
+    await monitors.proxy.settle()
+    await monitors.proxy.time_until(lambda: monitor.has("activity"), 7)
 
 
 @pytest.mark.differs("1.36 tells them all the same")
