@@ -24,7 +24,7 @@ pile up in front of clients that read as fast as they can."""
 
 CROWD = 100
 """Items between two turns that are many."""
-GATHERED = 8
+GATHERED = 12
 """Turns that are left out, one after the other, while many items come: those for one recipient then leave in
 one write, which costs more than all else that is done for an item."""
 
@@ -149,10 +149,11 @@ class Fanout:
 
     def add(self, group: Group, parcel: Parcel) -> int:
         """Queue a parcel for a group; how many holds it is meant for."""
-        action = parcel.action(group.kind)
-        if action is None:
+        part = parcel.part(group.kind)
+        if part is None:
             return 0
-        if action == "send" and not group.tailored and parcel.wanted(group.kind):
+        action = part.action
+        if part.content_filters and action == "send" and not group.tailored:
             action = UNFIT
         if group.channel != self._channel:
             self._channel = group.channel

@@ -33,20 +33,20 @@ class Parcel:
         self._template: Template | None = None
         self._response = b""
 
-    def _part(self, kind: str) -> StreamFormat | ResponseFormat | SocketFormat | None:
-        """What is for holds of this kind."""
+    def part(self, kind: str) -> StreamFormat | ResponseFormat | SocketFormat | None:
+        """What is for holds of this kind; None when nothing is."""
         if kind == STREAM:
             return self.item.http_stream
         return self.item.ws_message if kind == SOCKET else self.item.http_response
 
     def action(self, kind: str) -> str | None:
         """What the item asks of holds of this kind; None when it is not for them."""
-        part = self._part(kind)
+        part = self.part(kind)
         return None if part is None else part.action
 
     def wanted(self, kind: str) -> tuple[str, ...]:
         """The content filters that must be attached; empty also when it does not matter to express holds."""
-        part = self._part(kind)
+        part = self.part(kind)
         return () if part is None else part.content_filters or ()
 
     def encoded(self, kind: str, form: Hashable, content: bytes | None = None) -> bytes:
@@ -106,7 +106,7 @@ class Parcel:
 
     def size(self, kind: str) -> int:
         """Bytes of content for holds of this kind."""
-        part = self._part(kind)
+        part = self.part(kind)
         if part is None:
             return 0
         return len((part.body if isinstance(part, ResponseFormat) else part.content) or b"")

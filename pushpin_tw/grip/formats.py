@@ -60,9 +60,9 @@ class ResponseFormat:
         return without(kept, self.hidden) if self.hidden else kept
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class StreamFormat:
-    """A piece of content for stream holds."""
+    """A piece of content for stream holds, which nobody changes; not frozen, as ``Item``."""
 
     action: str
     content: bytes = b""
