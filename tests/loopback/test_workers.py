@@ -2,120 +2,28 @@
 
 from __future__ import annotations
 
-import json
 import os
-import re
 import signal
-import socket
-import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import zmq
 
 from tests.support.child import PATIENCE, Command
 from tests.support.running import free_port
+from tests.support.workers import Crowd, Listener, eventually
 
-Start = Callable[..., "Place"]
-
-
-def until(condition: Callable[[], object], what: str) -> None:
-    limit = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < limit, what
-        time.sleep(0.01)
-
-
-class Listener:
-    """A client with an open stream."""
-
-    def __init__(self, address: tuple[str, int] | str) -> None:
-        self._socket = socket.socket(socket.AF_UNIX if isinstance(address, str) else socket.AF_INET)
-        self._socket.settimeout(PATIENCE)
-        self._socket.connect(address)
-        self._socket.sendall(b"GET /stream HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        self._got = b""
-        self.lost = False
-        self.wait_for(b"\r\n\r\n")
-
-    def wait_for(self, mark: bytes) -> bool:
-        """Whether ``mark`` comes before the end."""
-        while mark not in self._got:
-            try:
-                data = self._socket.recv(65536)
-            except ConnectionResetError:
-                data = b""
-            if not data:
-                self.lost = True
-                return False
-            self._got += data
-        return True
-
-    @property
-    def lines(self) -> list[bytes]:
-        """What was published, as far as it was waited for."""
-        return re.findall(rb"(item \d+)\n", self._got)
-
-    @property
-    def ended(self) -> bool:
-        """Whether the stream has had a proper end."""
-        return self._got.endswith(b"0\r\n\r\n")
-
-    def close(self) -> None:
-        self._socket.close()
-
-
-class Place:
-    """A parent and its workers."""
-
-    def __init__(self, directory: Path, more: str, count: int) -> None:
-        self.port, self.control, self.unix = free_port(), free_port(), str(directory / "socket")
-        (directory / "routes").write_text("* demo\n")
-        (directory / "pushpin.conf").write_text(
-            f"[global]\nrundir=run\n[runner]\nhttp_port=127.0.0.1:{self.port}\nlocal_ports={self.unix}\n"
-            f"[proxy]\nroutesfile=routes\n"
-            f"[handler]\npush_in_http_addr=127.0.0.1\npush_in_http_port={self.control}\n"
-            f"[tw]\nworkers={count}\n{more}\n"
-        )
-        self.count = count
-        self.listeners: list[Listener] = []
-        self.command = Command(directory, "-m", "pushpin_tw.command", "--config=pushpin.conf", "-m")
-        self.command.wait_for(r"started$")
-
-    def workers(self) -> list[int]:
-        """The processes that serve clients."""
-        children = Path(f"/proc/{self.command.pid}/task/{self.command.pid}/children").read_text().split()
-        return [int(pid) for pid in children]
-
-    def listen(self, count: int = 1) -> list[Listener]:
-        came = [Listener(("127.0.0.1", self.port)) for _ in range(count)]
-        self.listeners += came
-        return came
-
-    def publish(self, number: int) -> None:
-        items = [{"channel": "demo", "formats": {"http-stream": {"content": f"item {number}\n"}}}]
-        body = json.dumps({"items": items}).encode()
-        url = f"http://127.0.0.1:{self.control}/publish/"
-        with urllib.request.urlopen(url, body, timeout=PATIENCE) as answer:
-            assert answer.status == 200
-
-    def get(self) -> int:
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/", timeout=PATIENCE) as answer:
-            return int(answer.status)
-
-    def close(self) -> None:
-        for listener in self.listeners:
-            listener.close()
-        self.command.close()
+Start = Callable[..., Crowd]
 
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
-    places: list[Place] = []
+    places: list[Crowd] = []
 
-    def start(more: str = "", count: int = 2) -> Place:
-        places.append(Place(tmp_path, more, count))
+    def start(more: str = "", count: int = 2) -> Crowd:
+        places.append(Crowd(tmp_path, more, count))
         return places[-1]
 
     yield start
@@ -185,7 +93,7 @@ def test_without_a_parent_there_are_no_workers(start: Start) -> None:
     (listener,) = place.listen()
     place.command.signal(signal.SIGKILL)
     assert not listener.wait_for(b"never")
-    until(lambda: not any(map(alive, workers)), "the end of the workers")
+    eventually(lambda: not any(map(alive, workers)), "the end of the workers")
 
 
 def test_routes_are_read_again_by_all(start: Start, tmp_path: Path) -> None:
@@ -198,7 +106,7 @@ def test_routes_are_read_again_by_all(start: Start, tmp_path: Path) -> None:
         with urllib.request.urlopen(f"http://127.0.0.1:{place.port}/", timeout=PATIENCE) as answer:
             return bytes(answer.read())
 
-    until(lambda: all(said() == hello for _ in range(12)), "the new routes everywhere")
+    eventually(lambda: all(said() == hello for _ in range(12)), "the new routes everywhere")
 
 
 def test_an_address_that_is_taken_stops_the_start(start: Start, tmp_path: Path) -> None:
@@ -208,3 +116,41 @@ def test_an_address_that_is_taken_stops_the_start(start: Start, tmp_path: Path) 
     assert any("Couldn't listen on" in line and str(place.port) in line for line in second.lines)
     second.close()
     assert place.get() == 200
+
+
+def memory(pid: int) -> int:
+    """KB that the process has for itself."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.partition("VmRSS:")[2].split()[0])
+
+
+LATE = 60
+
+
+def test_a_worker_that_is_behind_makes_publishers_wait(start: Start) -> None:
+    pull = f"tcp://127.0.0.1:{free_port()}"
+    place = start(f"link_backlog=1000000\nhold_queue=1000\n[handler]\npush_in_spec={pull}")
+    listeners = place.listen(10)
+    stopped, _ = place.workers()
+    os.kill(stopped, signal.SIGSTOP)
+    try:
+        before, number, status = memory(place.command.pid), 0, 200
+        while status == 200:
+            number += 1
+            assert number < 1000
+            status = place.publish(number, 100_000)
+        assert status == 503
+        with zmq.Context() as context, context.socket(zmq.PUSH) as push:
+            push.connect(pull)
+            padding = b"-" * 100_000
+            for late in range(number, number + LATE):
+                push.send(b'J{"channel":"demo","http-stream":{"content":"%sitem %d\\n"}}' % (padding, late))
+            assert place.publish(0) == 503
+            assert memory(place.command.pid) - before < 60_000
+            os.kill(stopped, signal.SIGCONT)
+            for listener in listeners:
+                assert listener.wait_for(b"item %d\n" % (number + LATE - 1))
+                assert listener.lines == [b"item %d" % each for each in range(1, number + LATE)]
+    finally:
+        os.kill(stopped, signal.SIGCONT)
+    eventually(lambda: place.publish(0) == 200, "room for items")

@@ -18,7 +18,7 @@ from pushpin_tw.routing.route import Target
 from pushpin_tw.testing.origins import RecordingSink
 from pushpin_tw.testing.services import LentServices
 from pushpin_tw.wire.message import OriginRequest
-from pushpin_tw.workers.backends import NAME, Desk, Relay
+from pushpin_tw.workers.backends import NAME, Desk, DeskService, Relay
 from pushpin_tw.workers.link import Link, Message, pair
 from tests.support.clock import StillClock
 from tests.support.waiting import turn, until
@@ -248,3 +248,27 @@ async def test_an_address_that_is_taken(office: Office, kind: str) -> None:
     await office.keep(kind)
     hubs = [process.room.hub(office.spec) for process in office.processes]
     assert [hub is not None and hub.bound for hub in hubs] == [True, True, True]
+
+
+@case
+async def test_sockets_rest_while_another_parent_has_them(office: Office) -> None:
+    part = DeskService(office.desk)
+    part.startService()
+    await office.keep("zhttp")
+    worker = await office.shop.worker(office.spec)
+    found = await asked(office, worker)
+    part.stopService()
+    for _, sink in found:
+        await sink.end()
+        assert type(sink.error) is OriginError
+    assert not any(office.bound)
+    await office.keep("zhttp")
+    assert not any(office.bound)
+    part.startService()
+    await office.settle()
+    assert office.bound == [True, True, True, False]
+    worker = await office.shop.worker(office.spec, "V")
+    for packet, sink in await asked(office, worker):
+        worker.answer(packet, b"ok")
+        await sink.end()
+        assert sink.body == b"ok"

@@ -44,7 +44,7 @@ class Process:
 
 
 class House:
-    """A crew of two, whose clock stands still; what would be later in the reactor is a matter of that clock."""
+    """A crew of two whose clock stands still, also for what the reactor is to do later."""
 
     def __init__(self) -> None:
         self.clock = StillClock()
