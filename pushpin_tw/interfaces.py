@@ -129,6 +129,18 @@ class IParting(Interface):
         Does nothing where that would break off what is under way; then it is asked again soon."""
 
 
+class ISiblings(Interface):
+    """Other processes that serve the same clients.  Given by ``workers``, used by ``edge``."""
+
+    def pass_on(key, route_id, uri, request, body, responder, refuse):  # type: ignore[no-untyped-def]
+        """Let the process to which ``key`` (bytes) belongs answer ``request``, which has come on the route of
+        that id and has ``body`` (bytes, all of it); returns whether that is another process than this one.
+
+        Nothing has happened otherwise.  ``refuse()`` is called when that process cannot be reached, or ends
+        before it has answered; an answer that has begun is broken off then.
+        """
+
+
 # ---- to the origin -----------------------------------------------------------------------------------------
 
 

@@ -82,7 +82,7 @@ class _Visit:
 
 
 class SockJs:
-    """All sessions of the process."""
+    """All sessions of the process, which may be one of several that clients' requests come to."""
 
     def __init__(self, services: Any) -> None:
         self._services = services
@@ -90,6 +90,8 @@ class SockJs:
         self._limit = services.config.runner.client_maxconn
         self._sessions: dict[tuple[str, bytes], Session] = {}
         """By the route's id and the session's own: who may not use a route must not reach its sessions."""
+        self.siblings: Any = None
+        """``ISiblings``; None when there is no other process."""
 
     @property
     def sessions(self) -> int:
@@ -117,6 +119,19 @@ class SockJs:
         else:
             body.begin(_Gathering(body, visit, self._answer))
 
+    def receive(
+        self, request: Request, uri: Uri, route: Route | None, body: bytes, responder: Any, start: Start
+    ) -> None:
+        """Answer a request that another process has passed on, as ``handle`` does; it was on ``route`` there,
+        which may have changed meanwhile, and its session belongs here."""
+        if route is not None and route.sockjs and uri.path.startswith(route.sockjs):
+            visit = _Visit(request, uri, route, responder, start)
+            match visit.segments:
+                case [_, session, action]:
+                    self._answer_session(visit, session, action, body)
+                    return
+        Client(request, responder).answer(404, NOT_FOUND)
+
     def _upgrade(self, visit: _Visit) -> None:
         match visit.segments:
             case [b"websocket"]:
@@ -139,12 +154,21 @@ class SockJs:
             case [page] if method == b"GET" and page.startswith(b"iframe") and page.endswith(b".html"):
                 self._answer_page(visit)
             case [server, session, action] if server and session:
-                try:
+                if not self._pass_on(visit, session, body):
                     self._answer_session(visit, session, action, body)
-                except HttpError as error:
-                    visit.client.answer(error.status, error.text.encode() + b"\n")
             case _:
                 visit.client.answer(404, NOT_FOUND)
+
+    def _pass_on(self, visit: _Visit, name: bytes, body: bytes) -> bool:
+        """Whether the session of that name is another process's business."""
+        if self.siblings is None:
+            return False
+        route, client = visit.route.id, visit.client
+        key = b"%b %b" % (route.encode(), name)
+        refuse = partial(client.answer, 503, b"Session is not available\n")
+        return bool(
+            self.siblings.pass_on(key, route, visit.uri, visit.request, body, client.responder, refuse)
+        )
 
     # ---- without a session ---------------------------------------------------------------------------------
 
@@ -164,6 +188,13 @@ class SockJs:
     # ---- with one ------------------------------------------------------------------------------------------
 
     def _answer_session(self, visit: _Visit, name: bytes, action: bytes, body: bytes) -> None:
+        try:
+            self._serve(visit, name, action, body)
+        except HttpError as error:
+            visit.client.answer(error.status, error.text.encode() + b"\n")
+
+    def _serve(self, visit: _Visit, name: bytes, action: bytes, body: bytes) -> None:
+        """:raises HttpError: the client asks for what there is not."""
         client, key, method = visit.client, (visit.route.id, name), visit.request.method
         session = self._sessions.get(key)
         callback = None

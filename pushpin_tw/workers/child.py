@@ -27,15 +27,17 @@ from pushpin_tw.monitoring import troubles
 from pushpin_tw.options import Settings
 from pushpin_tw.origin.zhttproom import zhttp_room
 from pushpin_tw.process import make_logs
+from pushpin_tw.routing.uri import Uri
 from pushpin_tw.service import Place, PushpinService, make_service
 from pushpin_tw.stats.journal import Journal
 from pushpin_tw.stats.logfile import LogObserver, Logs, Output
-from pushpin_tw.wire.message import RequestLine
+from pushpin_tw.wire.message import Request, RequestLine
 from pushpin_tw.workers.backends import Relay
 from pushpin_tw.workers.crew import LINK
 from pushpin_tw.workers.figures import LinkOutlet
 from pushpin_tw.workers.link import Link, Message
 from pushpin_tw.workers.packing import unpack
+from pushpin_tw.workers.siblings import Siblings
 
 BEAT = 1.0
 """Seconds between signs of life, and between figures."""
@@ -87,6 +89,7 @@ class Child:
         self._outlet = LinkOutlet(self.link, reactor.callLater)
         self._place = Place(number, self._outlet)
         self._backends: Relay | None = None
+        self._siblings: Siblings | None = None
         self._build = build
         self._leave = leave
         self.due = 0
@@ -98,10 +101,10 @@ class Child:
         getattr(self, f"_do_{message[0].replace(' ', '_')}")(*message[1:])
 
     def _do_begin(self, packed: bytes, logging: str | int | None, names: list[str]) -> None:
-        """Start serving.  ``packed`` is a configuration, settings, and the number of the parent's process;
-        ``logging`` is where the program itself logs to, None when that is the parent's business; ``names``
-        are those of the listening sockets."""
-        config, settings, parent = pickle.loads(packed)  # from the parent, who has started us
+        """Start serving.  ``packed`` is a configuration, settings, the number of the parent's process, and
+        where workers meet; ``logging`` is where the program itself logs to, None when that is the parent's
+        business; ``names`` are those of the listening sockets."""
+        config, settings, parent, meeting = pickle.loads(packed)  # from the parent, who has started us
         try:
             service = self._build(config, settings, logging, names, self._place)
             backends = zhttp_room(service.lent)
@@ -110,6 +113,7 @@ class Child:
             if tally is not None:
                 tally.received = _nothing  # items are counted where they come in
             service.broker.watch(self)
+            self._siblings = _join(service, meeting)
             service.startService()
         except (CannotListenError, ConfigError, OSError) as error:
             self.link.send("failed", str(error))
@@ -201,11 +205,33 @@ class Child:
     def stop(self) -> Any:
         """Stop serving; a Deferred that fires when nothing is left."""
         service, self.service = self.service, None
+        if self._siblings is not None:
+            self._siblings.stop(orphaned=not self.link.connected)
         if service is None:
             return None
         service.lent.wheel.cancel(self)
         service.broker.unwatch(self)
         return service.stopService()
+
+
+def _join(service: PushpinService, meeting: str) -> Siblings:
+    """Let others answer requests for sessions of theirs, and answer for those of this one.
+
+    :raises CannotListenError: they cannot call.
+    """
+    gateway = service.gateway
+
+    def answer(route_id: str, uri: Uri, request: Request, body: bytes, responder: Any) -> None:
+        _, route = gateway.table.by_id(route_id)
+        if route is None:
+            route = gateway.table.route(uri.host, uri.path, False, uri.secure)
+        gateway.sockjs.receive(request, uri, route, body, responder, gateway.open_socket)
+
+    assert service.worker is not None
+    siblings = Siblings(service.worker.number, service.config.tw.workers, meeting, service.lent, answer)
+    siblings.start()
+    gateway.sockjs.siblings = siblings
+    return siblings
 
 
 class Worker:

@@ -32,6 +32,7 @@ from pushpin_tw.workers.hub import Hub
 from pushpin_tw.workers.link import Message
 from pushpin_tw.workers.overview import Overview
 from pushpin_tw.workers.share import share
+from pushpin_tw.workers.siblings import Meeting
 
 Listening = list[tuple[str, socket.socket]]
 
@@ -137,7 +138,8 @@ class Parent(MultiService):
     # ---- workers -------------------------------------------------------------------------------------------
 
     def _beginning(self, number: int) -> tuple[Any, ...]:
-        packed = pickle.dumps((share(self.config, self._count), self._settings, os.getpid()))
+        meeting = self.lent.shared("workers.meeting", Meeting).directory
+        packed = pickle.dumps((share(self.config, self._count), self._settings, os.getpid(), meeting))
         return packed, self._logs.own
 
     def _tell_backends(self, number: int, message: Message) -> None:
