@@ -14,6 +14,8 @@ from dataclasses import fields
 from operator import attrgetter
 from typing import Any
 
+from twisted.application.service import Service
+
 from pushpin_tw.complaints import Complaints
 from pushpin_tw.errors import PacketError
 from pushpin_tw.origin.zhttpports import ReplyPorts, StreamPorts
@@ -101,6 +103,8 @@ class Relay:
             hub.dispatch(packet)
         elif what == "bound":
             hub.bound = values[0]
+            if not hub.bound:
+                hub.cut()
         else:  # "unsent"
             session = hub.sessions.get(values[0])
             if isinstance(session, Session):
@@ -119,24 +123,24 @@ class Counter:
         """Processes that know whether they could be; who asks again wants another attempt."""
         self._desk = desk
         self._spec = spec
+        self._mode = -1 if mode is None else mode
         self._complaints = Complaints(f"target {label}", desk.services, "packets-invalid", "proxy")
-        kind = StreamPorts if streaming else ReplyPorts
+
+    def open(self) -> None:
+        """Bind the sockets, if that is possible."""
+        services = self._desk.services
+        kind = StreamPorts if self.streaming else ReplyPorts
+        own = instance_id(os.getpid())
         try:
-            self.ports = kind(
-                desk.services,
-                spec,
-                instance_id(os.getpid()),
-                -1 if mode is None else mode,
-                self._received,
-                self._complaints,
-            )
+            self.ports = kind(services, self._spec, own, self._mode, self._received, self._complaints)
         except OSError as error:
-            desk.services.stats.note("error", f"unable to bind to {spec}: {error.strerror}")
+            services.stats.note("error", f"unable to bind to {self._spec}: {error.strerror}")
 
     def close(self) -> None:
         """Nobody uses them any more."""
-        if self.ports is not None:
-            self.ports.close()
+        ports, self.ports = self.ports, None
+        if ports is not None:
+            ports.close()
 
     def _received(self, frame: bytes) -> None:
         """Each process that has one of the sessions gets the packet."""
@@ -157,6 +161,7 @@ class Desk:
         """``send(process, message)``; ``services`` is an ``IServices``."""
         self.services = services
         self._send = send
+        self._resting = False
         self._counters: dict[str, Counter] = {}
         self._refused: list[tuple[Any, ...]] = []
         """Arguments of ``_open`` of processes that want the other mode while it is not there yet."""
@@ -183,6 +188,27 @@ class Desk:
         else:  # "send", "ask", "forget"
             getattr(counter.ports, what)(*values)
 
+    def rest(self) -> None:
+        """Close everything, until ``resume``: another parent needs the addresses.  Sessions fail."""
+        self._resting = True
+        for spec, counter in self._counters.items():
+            counter.close()
+            self._tell_all(spec)
+
+    def resume(self) -> None:
+        """Open everything again; harmless when it is open."""
+        if not self._resting:
+            return
+        self._resting = False
+        for spec, counter in self._counters.items():
+            counter.open()
+            self._tell_all(spec)
+
+    def _tell_all(self, spec: str) -> None:
+        counter = self._counters[spec]
+        for process in sorted(counter.processes):
+            self.say(process, "bound", spec, counter.ports is not None)
+
     def left(self, process: int) -> None:
         """A process has ended, without a word."""
         self._refused = [each for each in self._refused if each[0] != process]
@@ -195,14 +221,15 @@ class Desk:
             processes = set() if counter is None else counter.processes
             counter = self._counters[spec] = Counter(self, spec, streaming, mode, label)
             counter.processes = processes
+            if not self._resting:
+                counter.open()
         counter.told.add(process)
         if counter.streaming != streaming:
             self._refused.append((process, spec, streaming, mode, label))
             self.say(process, "bound", spec, False)
             return
         counter.processes.add(process)
-        for each in sorted(counter.processes):
-            self.say(each, "bound", spec, counter.ports is not None)
+        self._tell_all(spec)
 
     def _close(self, process: int, spec: str) -> None:
         counter = self._counters[spec]
@@ -215,6 +242,22 @@ class Desk:
         self._refused = [each for each in self._refused if each[1] != spec]
         for each in waiting:
             self._open(*each)
+
+
+class DeskService(Service):
+    """The desk as a part of the service; two parents cannot have its sockets at once."""
+
+    def __init__(self, desk: Desk) -> None:
+        self.setName("zhttp")
+        self._desk = desk
+
+    def startService(self) -> None:
+        super().startService()
+        self._desk.resume()
+
+    def stopService(self) -> None:
+        super().stopService()
+        self._desk.rest()
 
 
 def instance_id(parent: int) -> bytes:

@@ -26,7 +26,7 @@ from pushpin_tw.options import Settings
 from pushpin_tw.service import Services, publish_sources
 from pushpin_tw.stats.logfile import Logs
 from pushpin_tw.stats.measures import Measures
-from pushpin_tw.workers.backends import NAME, Desk
+from pushpin_tw.workers.backends import NAME, Desk, DeskService
 from pushpin_tw.workers.crew import Crew, Worker
 from pushpin_tw.workers.hub import Hub
 from pushpin_tw.workers.link import Message
@@ -72,6 +72,7 @@ class Parent(MultiService):
         self.crew = Crew(self.lent, self.hub, self._beginning, self._hear, config.tw.link_backlog)
         self.lent.connections = self.crew.questions
         self.backends = Desk(self.lent, self._tell_backends)
+        DeskService(self.backends).setServiceParent(self)
         self.overview = Overview(config, self.lent, self.crew)
         self.hub.tally = self.lent.tally
         self.doors = Doors(config, count, stats)
