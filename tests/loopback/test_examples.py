@@ -22,6 +22,7 @@ from tests.support.items import piece
 from tests.support.origin import ScriptedOrigin, hold, reply
 from tests.support.running import Proxy
 from tests.support.service import ServiceProxy
+from tests.support.waiting import until
 from tests.support.zworker import free_ports
 
 EXAMPLES = ROOT / "examples"
@@ -245,6 +246,36 @@ async def test_a_worker_on_zeromq_holds_and_somebody_publishes(tmp_path: Path) -
         reader.drop()
         writer.drop()
         await proxy.stop()
+
+
+@pytest_twisted.ensureDeferred
+async def test_who_listens_to_what(tmp_path: Path) -> None:
+    origin = await ScriptedOrigin.listen()
+    origin.answers(hold("stream", channel="news"))
+    spec = f"ipc://{tmp_path}/stats"
+    settings = {"handler": {"stats_spec": spec, "stats_format": "json"}}
+    proxy = await ServiceProxy.start([f"* {origin.address}"], settings)
+    lines = tmp_path / "lines"
+    with lines.open("wb") as output:
+        watcher = subprocess.Popen([sys.executable, str(EXAMPLES / "zmq_stats.py"), spec], stdout=output)
+    try:
+        await proxy.watched()
+        clients = [await proxy.client() for _ in range(2)]
+        for number, client in enumerate(clients):
+            client.request("/")
+            await client.read_head()
+            await proxy.held("news", number + 1)
+        await proxy.advance(1.2)
+        for number, client in enumerate(clients):
+            client.drop()
+            await proxy.held("news", 1 - number)
+        expected = "stream news 1\nstream news 2\nstream news nobody\n"
+        await until(lambda: lines.read_text() == expected, f"{expected!r}; it is {lines.read_text()!r}")
+    finally:
+        watcher.kill()
+        watcher.wait()
+        await proxy.stop()
+        await origin.stop()
 
 
 @pytest_twisted.ensureDeferred
