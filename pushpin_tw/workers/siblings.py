@@ -120,6 +120,8 @@ class _Door(FileDescriptor):
         self._socket = skt
         self._services = services
         self._welcome = welcome
+        self.due = 0
+        self.slot = 0
         self.connected = True
         self.startReading()
 
@@ -136,17 +138,18 @@ class _Door(FileDescriptor):
             return
         except OSError:  # there are no descriptors left: what waits would wake us at once
             self.stopReading()
-            self._services.later(AGAIN, self._go_on)
+            self._services.wheel.schedule(self, AGAIN)
             return
         end.setblocking(False)
         self._welcome(end)
 
-    def _go_on(self) -> None:
-        if self.connected:
-            self.startReading()
+    def expired(self) -> None:
+        """There may be some by now."""
+        self.startReading()
 
     def close(self) -> None:
         """Nobody comes any more."""
+        self._services.wheel.cancel(self)
         self.stopReading()
         self.connected = False
         self._socket.close()
@@ -165,6 +168,8 @@ class _Way:
         """Requests, while nobody listens there."""
         self._since = 0.0
         """When the first of them came."""
+        self.due = 0
+        self.slot = 0
 
     def ask(
         self,
@@ -186,7 +191,7 @@ class _Way:
             return
         if not self._unsent:
             self._since = self._services.wheel.seconds()
-            self._services.later(AGAIN, self._try)
+            self._services.wheel.schedule(self, AGAIN)
         self._unsent[number] = data
 
     def _connect(self) -> Link | None:
@@ -199,7 +204,7 @@ class _Way:
             return None
         return Link(end, self._services.reactor, self._received, self.fail, self._services.stats)
 
-    def _try(self) -> None:
+    def expired(self) -> None:
         """Once more, for those that still wait."""
         if not self._unsent:
             return
@@ -209,7 +214,7 @@ class _Way:
             for data in unsent.values():
                 self._link.send_encoded(data)
         elif self._services.wheel.seconds() - self._since < PATIENCE:
-            self._services.later(AGAIN, self._try)
+            self._services.wheel.schedule(self, AGAIN)
         else:
             self.fail()
 
@@ -245,6 +250,7 @@ class _Way:
 
     def close(self) -> None:
         """It is all over."""
+        self._services.wheel.cancel(self)
         if self._link is not None:
             self._link.close()
         self._link = None

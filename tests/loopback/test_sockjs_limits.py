@@ -13,11 +13,14 @@ from pushpin_tw.edge.sockjs import MAX_BODY
 from pushpin_tw.edge.sockjsanswer import STREAM_LIMIT
 from pushpin_tw.edge.sockjspieces import MAX_MESSAGE
 from pushpin_tw.edge.sockjssession import GAP, HEARTBEAT, HIGH_WATER, MAX_WAITING
+from pushpin_tw.routing.route import Condition, Route
+from pushpin_tw.routing.uri import request_uri
 from pushpin_tw.sockets import CLOSE, TEXT
 from pushpin_tw.wire.sockjs import quote
 from pushpin_tw.wire.websocket import encode_frame
-from tests.loopback.sockjsstage import Stage, Started, sockjs
+from tests.loopback.sockjsstage import BASE, Stage, Started, sockjs
 from tests.loopback.test_sockjs_framed import masked, opened, text
+from tests.support.edge import Visit
 from tests.support.rawclient import RawClient
 from tests.support.waiting import turn, until
 
@@ -29,6 +32,40 @@ case = pytest_twisted.ensureDeferred
 def test_the_limits() -> None:
     assert (MAX_BODY, MAX_MESSAGE, MAX_WAITING, HIGH_WATER) == (100_000, 200_000, 200_000, 100_000)
     assert (STREAM_LIMIT, HEARTBEAT, GAP) == (131_072, 25, 5)
+
+
+# ---- several processes -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("route", "target"),
+    [(None, XHR), (Route(Condition(), ()), XHR), (BASE, "/other/s/i/xhr"), (BASE, "/sj/i/xhr")],
+)
+@case
+async def test_a_request_for_a_route_that_has_changed(route: Route | None, target: str) -> None:
+    """Another process has passed it on."""
+
+    def receive(visit: Visit) -> None:
+        uri = request_uri(visit.request, False)
+        stage.sockjs.receive(visit.request, uri, route, b"", visit.responder, stage._start)
+
+    async with sockjs() as stage:
+        stage.house.answer = receive
+        answer = await stage.get(target)
+        assert (answer.status, answer.body) == (404, b"Not Found\n")
+        assert not stage.started
+
+
+@case
+async def test_a_request_that_makes_no_sense_there() -> None:
+    def receive(visit: Visit) -> None:
+        uri = request_uri(visit.request, False)
+        stage.sockjs.receive(visit.request, uri, BASE, b"", visit.responder, stage._start)
+
+    async with sockjs() as stage:
+        stage.house.answer = receive
+        answer = await stage.get("/sj/s/i/htmlfile")
+        assert (answer.status, answer.body) == (400, b"Bad Request\n")
 
 
 # ---- requests ----------------------------------------------------------------------------------------------
