@@ -22,7 +22,7 @@ MANY = 101_000
 """The same of what has to arrive."""
 LINGER = 500
 """Milliseconds for which packets to workers may still leave when all ends."""
-TOGETHER = 4
+TOGETHER = 8
 """Requests that are sent to workers together."""
 _PROBE = b"probe-ack"
 
