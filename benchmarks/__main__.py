@@ -7,7 +7,7 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks import inputs, measures, replies, sockets
+from benchmarks import inputs, measures, replies, sockets, streamed
 from benchmarks.events import Events
 from benchmarks.headline.command import main as headline
 from benchmarks.load import FILES_KEPT_FREE, LoadProcesses
@@ -17,7 +17,13 @@ from benchmarks.process import raise_file_limit, wait_for_quiet
 from benchmarks.report import Report, machine
 from benchmarks.servers import CLIENTS_MAX, SERVERS, NotStarted, Server
 
-MEASURES = {**measures.MEASURES, **inputs.MEASURES, **sockets.MEASURES, **replies.MEASURES}
+MEASURES = {
+    **measures.MEASURES,
+    **inputs.MEASURES,
+    **sockets.MEASURES,
+    **replies.MEASURES,
+    **streamed.MEASURES,
+}
 OTHERS_MAX = 0.1  # share of the machine that others may use before the reader is warned
 
 

@@ -31,6 +31,7 @@ PUBLISH_PATIENCE = 60.0  # seconds until a publish must be acknowledged
 CLIENTS_MAX = 18000  # what a server is configured for; below the usual limit of open files
 NO_LIMIT = 100_000_000
 WORKER_PATH = "/worker"  # what goes to a worker on ZeroMQ, where there is such a thing
+STREAM_PATH = "/streaming-worker"  # the same to one that streams
 STREAM, RESPONSE, SOCKET = "http-stream", "http-response", "ws-message"
 CONTENT_KEYS = {STREAM: "content", RESPONSE: "body", SOCKET: "content"}
 ACKNOWLEDGED = re.compile(rb"HTTP/1\.1 20[0-2] ")
@@ -231,6 +232,11 @@ class Pushpin(Server):
             },
         }
 
+    @property
+    def stream_spec(self) -> str:
+        """Where workers that stream connect to."""
+        return f"ipc://{self._directory}/streams"
+
     def _write(self, sections: dict[str, dict[str, object]]) -> Path:
         lines = []
         for section, keys in sections.items():
@@ -238,6 +244,7 @@ class Pushpin(Server):
         routes = [
             f"*,path_beg=/ws 127.0.0.1:{self._events_port},over_http",
             f"*,path_beg={WORKER_PATH} zhttpreq/tcp://127.0.0.1:{self.worker_port}",
+            f"*,path_beg={STREAM_PATH} zhttp/{self.stream_spec}",
             f"* 127.0.0.1:{self._origin_port}",
         ]
         (self._directory / "routes").write_text("\n".join([*routes, ""]))
