@@ -71,10 +71,12 @@ class SocketSession(Session):
             self.broken(OriginError("there is no worker"))
 
     def cancel(self) -> None:
-        """As for ``IOrigin``: nobody waits for the answer any more."""
+        """As for ``IOrigin``: nobody waits for the answer any more.  A worker that has not said a word cannot
+        be told; it is when it does."""
         if self._sink is not None:
             self._sink = None
-            self.leave(tell=True)
+            if self.worker:
+                self.leave(tell=True)
 
     # ---- for Session ---------------------------------------------------------------------------------------
 
@@ -97,6 +99,8 @@ class SocketSession(Session):
         """As ``Session``."""
         if self._open:
             self.talk.heard(packet)
+        elif self._sink is None:
+            self.leave(tell=True)
         elif packet.type == "credit":
             self.talk.allowance.grant(packet.credits)
         elif packet.type == "":

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from pushpin_tw.sockets import BINARY
+from pushpin_tw.sockets import BINARY, CLOSE
 
 HIGH = 65536
 """Bytes that wait after which no more of them are wanted."""
@@ -49,14 +49,14 @@ class Allowance:
     def take(self) -> Piece | None:
         """What may be sent now, or None.
 
-        Bytes of a message take as many credits; an empty one takes none, but is sent only when there are
-        some.  PING and PONG are never cut.
+        Bytes take as many credits.  What has none takes none, but is sent only when there are some; CLOSE
+        needs none.  PING and PONG are never cut.
         """
         if not self._pieces:
             return None
         kind, data, last = self._pieces[0]
         at, left = self._at, len(data) - self._at
-        if left > self._credits if kind > BINARY else not self._credits:
+        if kind != CLOSE and (not self._credits or (kind > BINARY and left > self._credits)):
             return None
         count = min(left, self._credits)
         self._credits -= count

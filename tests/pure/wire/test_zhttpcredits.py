@@ -42,10 +42,16 @@ def test_pings_are_whole_and_what_is_behind_them_waits() -> None:
     allowance = Allowance()
     for kind, data in ((PING, b""), (PONG, b"abc"), (TEXT, b"de"), (CLOSE, b"")):
         allowance.add(kind, data)
-    assert taken(allowance) == [(PING, b"", True)]
-    assert taken(allowance, 2) == []
+    assert taken(allowance) == []
+    assert taken(allowance, 2) == [(PING, b"", True)]
     assert taken(allowance, 2) == [(PONG, b"abc", True), (TEXT, b"d", False)]
     assert taken(allowance, 1) == [(TEXT, b"e", True), (CLOSE, b"", True)]
+
+
+def test_close_needs_none() -> None:
+    allowance = Allowance()
+    allowance.add(CLOSE, b"")
+    assert taken(allowance) == [(CLOSE, b"", True)]
 
 
 def test_credits_that_mean_nothing() -> None:
