@@ -28,7 +28,7 @@ from pushpin_tw.wire.message import Request
 from pushpin_tw.workers.errands import Caller, Errand, pack_request, pack_uri
 from pushpin_tw.workers.link import Link, Message, encode
 
-PATIENCE = 3.0
+PATIENCE = 5.0
 """Seconds that a request waits for a worker that does not listen: one that has died is replaced soon."""
 AGAIN = 0.1
 """Seconds between attempts to call it."""

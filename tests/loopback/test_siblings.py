@@ -291,17 +291,18 @@ async def test_but_not_for_ever() -> None:
     async with pair(start=False) as workers:
         client = await workers.ask()
         await workers.house.visit()
-        workers.house.clock.pump([AGAIN] * 20)
+        steps = round(PATIENCE / AGAIN)
+        workers.house.clock.pump([AGAIN] * (steps - 1))
         await turn()
         assert not workers.refused
-        workers.house.clock.pump([AGAIN] * 20)
+        workers.house.clock.pump([AGAIN] * 5)
         assert (await client.read_response()).status == 503
         # Who leaves is not waited for.
         client.request("/again")
         await workers.house.visit(2)
         client.drop()
         await workers.house.settled()
-        workers.house.clock.pump([AGAIN] * 40)
+        workers.house.clock.pump([AGAIN] * (steps + 5))
         assert workers.refused == 1
 
 

@@ -75,6 +75,14 @@ def service(tmp_path_factory: pytest.TempPathFactory, library: str) -> Iterator[
         yield proxy
 
 
+@pytest.fixture(scope="module")
+def workers(tmp_path_factory: pytest.TempPathFactory, library: str) -> Iterator[Pushpin]:
+    """Several processes, each of which may get any request."""
+    directory = tmp_path_factory.mktemp("workers")
+    with pushpin(directory, *ROUTES, proxy=f"sockjs_url={library}", extra="[tw]\nworkers=3") as proxy:
+        yield proxy
+
+
 def publish(service: Pushpin, *messages: dict[str, Any]) -> None:
     items = [{"channel": "test", "formats": {"ws-message": message}} for message in messages]
     body = json.dumps({"items": items}).encode()
@@ -87,7 +95,9 @@ def publish(service: Pushpin, *messages: dict[str, Any]) -> None:
 
 @needs("sockjs-client")
 @pytest.mark.parametrize("transport", UNDER_NODE)
-def test_under_node(service: Pushpin, transport: str) -> None:
+@pytest.mark.parametrize("processes", ["service", "workers"])
+def test_under_node(processes: str, transport: str, request: pytest.FixtureRequest) -> None:
+    service: Pushpin = request.getfixturevalue(processes)
     with program("sockjs.js", f"{service.url}/echo", transport, *MESSAGES[:1], "é\u2028😀") as client:
         assert client.next() == ["open", transport]
         assert client.next() == ["message", MESSAGES[0]]

@@ -70,9 +70,17 @@ class Listener:
 class Crowd:
     """A parent and its workers."""
 
-    def __init__(self, directory: Path, more: str, count: int) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        more: str,
+        count: int,
+        routes: str = "* demo\n",
+        patience: float = PATIENCE,
+    ) -> None:
+        """``more``: lines of ``[tw]`` and of sections behind it; all is over after ``patience`` seconds."""
         self.port, self.control, self.unix = free_port(), free_port(), str(directory / "socket")
-        (directory / "routes").write_text("* demo\n")
+        (directory / "routes").write_text(routes)
         (directory / "pushpin.conf").write_text(
             f"[global]\nrundir=run\n[runner]\nhttp_port=127.0.0.1:{self.port}\nlocal_ports={self.unix}\n"
             f"[proxy]\nroutesfile=routes\n"
@@ -81,7 +89,8 @@ class Crowd:
         )
         self.count = count
         self.listeners: list[Listener] = []
-        self.command = Command(directory, "-m", "pushpin_tw.command", "--config=pushpin.conf", "-m")
+        program = ("-m", "pushpin_tw.command", "--config=pushpin.conf", "-m")
+        self.command = Command(directory, *program, patience=patience)
         self.command.wait_for(r"started$")
 
     def workers(self) -> list[int]:
