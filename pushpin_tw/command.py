@@ -23,6 +23,7 @@ from pushpin_tw.routeswatch import reader_in
 from pushpin_tw.routing.routefile import COMMAND_LINE, KeySource, parse_routes
 from pushpin_tw.service import target_types
 from pushpin_tw.stats.logfile import LogObserver, Output, TextVoice
+from pushpin_tw.upgrade import find_predecessor
 from pushpin_tw.wire.gripsig import load_key
 
 VERSION = "pushpin 1.41.0"
@@ -103,6 +104,7 @@ def run(settings: Settings) -> int:
     """Start, run until a signal comes, stop; returns the exit code."""
     from twisted.internet import reactor
 
+    predecessor = find_predecessor()
     look_seldom()
     own = Output(settings.logfile or STDOUT, reactor)
     try:
@@ -113,10 +115,12 @@ def run(settings: Settings) -> int:
     config = _load(settings, TextVoice(own, INFO, reactor))
     if config is None:
         own.close()
+        if predecessor is not None:
+            predecessor.failed("its configuration cannot be used")
         return 1
     logs = make_logs(config, settings, own, reactor)
     globalLogBeginner.beginLoggingTo([LogObserver(logs.voices.__getitem__)], redirectStandardIO=False)
-    program = Program(config, settings, logs, reactor)
+    program = Program(config, settings, logs, reactor, predecessor)
     program.startService()
     system: Any = reactor
     system.addSystemEventTrigger("before", "shutdown", program.stopService)

@@ -19,8 +19,10 @@ def listener_name(kind: str, address: object) -> str:
 class Descriptors:
     """The sockets that wait to be used."""
 
-    def __init__(self, listening: Iterable[tuple[str, int]] = ()) -> None:
-        """``listening``: names and descriptors, which belong to this object from now on."""
+    def __init__(self, listening: Iterable[tuple[str, int]] = (), owned: bool = False) -> None:
+        """``listening``: names and descriptors, which belong to this object from now on.  ``owned``: whoever
+        takes a Unix socket removes its file in the end."""
+        self.owned = owned
         self._sockets: dict[str, list[socket.socket]] = {}
         for name, descriptor in listening:
             self._sockets.setdefault(name, []).append(socket.socket(fileno=descriptor))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any
 
 from twisted.application.service import MultiService, Service
@@ -21,10 +21,13 @@ from pushpin_tw.config import Config, check_config
 from pushpin_tw.config.loglevel import ERROR, INFO, SERVICES, WARN
 from pushpin_tw.config.reading import SEARCHED
 from pushpin_tw.errors import ConfigError
+from pushpin_tw.notify import notify
 from pushpin_tw.options import Settings
+from pushpin_tw.pidfile import DaemonPidFile
 from pushpin_tw.service import PushpinService, make_service
 from pushpin_tw.stats.journal import Journal, LoggerVoice
 from pushpin_tw.stats.logfile import JsonVoice, Logs, Output, TextVoice, Voice
+from pushpin_tw.upgrade import Predecessor, Successor, find_predecessor
 from pushpin_tw.workers.parent import Parent
 from pushpin_tw.workers.share import worker_count
 
@@ -159,8 +162,22 @@ class PidFiles(Service):
 class Program(MultiService):
     """Everything that runs, in the order in which it starts."""
 
-    def __init__(self, config: Config, settings: Settings, logs: Logs, reactor: Any) -> None:
+    def __init__(
+        self,
+        config: Config,
+        settings: Settings,
+        logs: Logs,
+        reactor: Any,
+        predecessor: Predecessor | None = None,
+        twistd: MutableMapping[str, Any] | None = None,
+    ) -> None:
+        """``predecessor`` is the process that is to be replaced; ``twistd`` are options of twistd."""
         super().__init__()
+        self._predecessor = predecessor
+        self._successor: Successor | None = None
+        self._stopping = False
+        self._directory = os.getcwd()  # twistd is about to go elsewhere
+        self._daemon_pid = DaemonPidFile(twistd)
         self._config = config
         self._settings = settings
         self._reactor = reactor
@@ -173,7 +190,8 @@ class Program(MultiService):
         else:
             self.pushpin = make_service(config, routes=settings.routes, reactor=reactor, stats=journal)
         self.pushpin.setServiceParent(self)
-        PidFiles(config).setServiceParent(self)  # last: if a port is in use, these may be another's files
+        self._pid_files = PidFiles(config)
+        self._pid_files.setServiceParent(self)  # last: if a port is in use, these may be another's files
 
     def startService(self) -> None:
         """Start everything.
@@ -185,10 +203,14 @@ class Program(MultiService):
             self._logs.open()
             for warning in self._config.warnings:
                 self._runner.write(WARN, warning)
+            if self._predecessor is not None:
+                self._predecessor.take_over(self.pushpin, self._reactor)
             super().startService()
         except (CannotListenError, ConfigError, OSError) as error:
             self._runner.write(ERROR, str(error))
             self._logs.close()
+            if self._predecessor is not None:
+                self._predecessor.failed(str(error))
             raise SystemExit(1) from None
         # Not now: when it starts, the reactor sets handlers of its own.
         self._reactor.callWhenRunning(self._running)
@@ -197,16 +219,25 @@ class Program(MultiService):
         self._stop_on_signals()
         self._on_signal(signal.SIGHUP, self.reload)
         self._on_signal(signal.SIGUSR1, self._reopen)
+        self._on_signal(signal.SIGUSR2, self.upgrade)
         self.pushpin.when_ready(self._started)
 
     def _started(self) -> None:
         self._logs.flush()  # whoever reads "started" finds in the other logs what happened before
         self._runner.write(INFO, "started")
         self._logs.flush()
+        if self._predecessor is not None:
+            self._predecessor.started()
+        notify("READY=1")
 
     def stopService(self) -> Any:
         """Let the clients go, then stop everything; the logs stay open for last words."""
         self._runner.write(INFO, "stopping...")
+        self._stopping = True
+        if self._successor is None:
+            notify("STOPPING=1")
+        else:
+            self._successor.abandon()
         return self.pushpin.drain().addCallback(lambda _: self._stop())
 
     def _stop(self) -> Any:
@@ -228,13 +259,50 @@ class Program(MultiService):
         self._logs.reopen()
         self.pushpin.reopen()
 
+    # ---- another process -----------------------------------------------------------------------------------
+
+    def upgrade(self) -> None:
+        """What SIGUSR2 asks for: a new process takes over, with the same command line."""
+        if self._successor is not None or self._stopping:
+            self._runner.write(WARN, "another process is about to take over already")
+        elif os.getpid() == 1:
+            self._runner.write(WARN, "process 1 cannot be replaced: its container would end with it")
+        else:
+            self._runner.write(INFO, "starting a process to take over")
+            self._logs.flush()
+            self._daemon_pid.leave()
+            self._successor = Successor(self.pushpin, self._reactor, self._note, self._upgraded)
+            try:
+                self._successor.start(self._directory)
+            except OSError as error:
+                self._runner.write(ERROR, f"no process can be started, this one goes on: {error}")
+                self._upgraded(False)
+
+    def _note(self, level: str, text: str) -> None:
+        self._runner.write({"error": ERROR, "warn": WARN}[level], text)
+
+    def _upgraded(self, taken_over: bool) -> None:
+        successor = self._successor
+        if taken_over and successor is not None:
+            notify(f"MAINPID={successor.pid}")
+            self._runner.write(INFO, f"process {successor.pid} has taken over")
+            self._end()
+            return
+        self._successor = None
+        self._daemon_pid.take()
+        self._pid_files.startService()
+
+    def _end(self) -> None:
+        if not self._stopping:
+            self._reactor.stop()
+
     def _stop_on_signals(self) -> None:
         """Stop on the first signal; a second one finds the system's own handling, which ends us at once."""
 
         def stop(number: int, frame: Any) -> None:
             for each in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(each, signal.SIG_DFL)
-            self._reactor.callFromThread(self._reactor.stop)
+            self._reactor.callFromThread(self._end)
 
         for each in (signal.SIGINT, signal.SIGTERM):
             signal.signal(each, stop)
@@ -251,25 +319,30 @@ class Program(MultiService):
         signal.signal(number, handle)
 
 
-def twistd_program(settings: Settings, twistd: Mapping[str, Any]) -> Program:
+def twistd_program(settings: Settings, twistd: MutableMapping[str, Any]) -> Program:
     """What ``twistd pushpin`` runs: twistd has its own log, and the components theirs (proxy 3.1).
 
     :raises UsageError: the configuration cannot be used.
     """
     from twisted.internet import reactor
 
+    predecessor = find_predecessor()
     try:
         config, problems = load_config(settings.config or find_config(), settings)
     except ConfigError as error:
-        raise UsageError(str(error)) from None
+        problems = [error]
     if problems:
-        raise UsageError("\n".join(map(str, problems)))
+        said = "\n".join(map(str, problems))
+        if predecessor is not None:
+            predecessor.failed(said)
+        raise UsageError(said)
     own: Output | None = None
     if settings.logfile:
         own = Output(settings.logfile, reactor)
     elif settings.merge_output and _prints(twistd):
         own = Output(STDOUT, reactor)
-    return Program(config, settings, make_logs(config, settings, own, reactor), reactor)
+    logs = make_logs(config, settings, own, reactor)
+    return Program(config, settings, logs, reactor, predecessor, twistd)
 
 
 def _prints(twistd: Mapping[str, Any]) -> bool:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from twisted.application.service import MultiService, Service
+from twisted.application.service import Service
 from twisted.internet.defer import Deferred, succeed
 from twisted.plugin import getPlugins
 from zope.interface import implementer
@@ -29,8 +29,10 @@ from pushpin_tw.edge.sockjs import SockJs
 from pushpin_tw.edge.zhttp import ZhttpInlet
 from pushpin_tw.extensions import IMessageFilter, IPublishSource, IServices, ITargetType
 from pushpin_tw.grip.filters import Filters
+from pushpin_tw.handover import Relinquishing
 from pushpin_tw.hold.base import HoldRoom
 from pushpin_tw.hold.updates import BATCH
+from pushpin_tw.inlet import Inlet
 from pushpin_tw.monitoring import Monitoring, gather, troubles, wants_metrics
 from pushpin_tw.origin.zhttpservice import ZhttpSockets
 from pushpin_tw.proxy.connections import Connections
@@ -119,7 +121,7 @@ class Place:
     """Where its figures go."""
 
 
-class PushpinService(MultiService):
+class PushpinService(Relinquishing):
     """One whole pushpin."""
 
     def __init__(self, config: Config, services: Services, worker: Place | None = None) -> None:
@@ -211,21 +213,26 @@ def make_service(
     if wants_figures(config):
         _make_statistics(service, services, worker)
     service.broker = _make_broker(services)
+    service.inlet = Inlet(service.broker)
     _make_gateway(service, services, routes)
     registry = Registry(1) if services.tally is None else services.tally.connections
     services.connections = Connections(service.broker, registry.get)
     ZhttpSockets(services).setServiceParent(service)
     service.routes.setServiceParent(service)
+    service.keep(service.routes)
     for source in publish_sources() if worker is None else ():
-        inlet = source.service(config, service.broker, services)
-        if inlet is not None:
-            inlet.setServiceParent(service)
+        part = source.service(config, service.inlet, services)
+        if part is not None:
+            part.setServiceParent(service)
             if source.name == "http":
-                service.control = inlet
+                service.control = part
+                service.keep(part, part)
     if config.tw.zhttp_in_spec:
         _Doors(ZhttpInlet(config, service.gateway, services, bool(worker))).setServiceParent(service)
     service.listeners = ClientListeners(config, service.gateway, services)
-    _Doors(service.listeners).setServiceParent(service)
+    doors = _Doors(service.listeners)
+    doors.setServiceParent(service)
+    service.keep(doors, service.listeners)
     if measures is not None:
         gather(measures, service)
         if worker is None:

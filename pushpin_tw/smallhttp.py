@@ -259,6 +259,7 @@ class SmallServer(Factory):
         self._served: set[SmallConnection] = set()
         self._waiting: deque[SmallConnection] = deque()
         self._port: Any = None
+        self._retired = False
         self._emptied: Deferred[None] | None = None
 
     def buildProtocol(self, addr: IAddress | None) -> SmallConnection:
@@ -267,6 +268,11 @@ class SmallServer(Factory):
     def accept_on(self, port: Any) -> None:
         """``port`` is where clients come from; it pauses while nobody more can be served."""
         self._port = port
+
+    def retire(self) -> None:
+        """Take nobody in any more: clients in the port's backlog are another process's."""
+        self._retired = True
+        self._port.stopReading()
 
     def answer(self, request: SmallRequest, body: bytes) -> SmallResponse:
         """The response to ``request``; a bug behind it costs the client a 500 and nobody else."""
@@ -304,7 +310,7 @@ class SmallServer(Factory):
             following = self._waiting.popleft()
             self._served.add(following)
             following.serve()
-        else:
+        elif not self._retired:
             self._port.startReading()
 
     def stop(self) -> Deferred[None]:

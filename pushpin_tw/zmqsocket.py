@@ -110,6 +110,8 @@ class ZmqSocket:
         self._paused = self._closed = False
         self.on_room: Callable[[], None] | None = None
         """Called, once, when a peer has room for a message.  Set it when ``send`` has returned False."""
+        self.bound: list[str] = []
+        """The addresses that it is bound to."""
         self._files: dict[str, int] = {}
         """Inodes of the files that were bound: libzmq leaves them behind."""
         room.sockets.add(self)
@@ -143,7 +145,8 @@ class ZmqSocket:
             self._files[path] = os.stat(path).st_ino
         if before is not None:
             os.chmod(path, mode)
-        return self._plain.getsockopt(zmq.LAST_ENDPOINT).rstrip(b"\0").decode()  # type: ignore[union-attr]
+        self.bound.append(self._plain.getsockopt(zmq.LAST_ENDPOINT).rstrip(b"\0").decode())  # type: ignore[union-attr]
+        return self.bound[-1]
 
     def connect(self, spec: str) -> None:
         """Look for a peer at ``spec``, again and again until it is there.

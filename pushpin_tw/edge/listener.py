@@ -69,6 +69,9 @@ class ClientListeners:
         self._noted = -SHORTAGE_NOTE
         self._ports: list[EagerPort | EagerUnixPort] = []
         self._paused = False
+        self._ours = True
+        """Whether nobody else has the listening sockets as well."""
+        self._names: list[str] = []
         self._empty: Deferred[None] | None = None
         self._drain: Drain | None = None
         self.watch = Watch(
@@ -110,17 +113,30 @@ class ClientListeners:
     def drain(self, seconds: float) -> Deferred[None]:
         """Stop listening, and let all clients end within about ``seconds``; fires when they have, or a little
         later.  ``stopService`` is to follow."""
-        for port in self._ports:
-            port.empty()
+        if self._ours:
+            for port in self._ports:
+                port.empty()
         self._stop_listening()
         self._drain = Drain(self.watch, self._services, seconds)
         self._drain.start()
         return self._drain.done
 
+    # ---- another process (upgrade) -------------------------------------------------------------------------
+
+    def listening(self) -> list[tuple[str, socket.socket]]:
+        """The listening sockets, by the names that ``Descriptors`` know them by."""
+        return [(name, port.socket) for name, port in zip(self._names, self._ports, strict=True)]
+
+    def hand_over(self) -> None:
+        """The sockets are another process's as well: it serves whom the kernel lets in."""
+        self._ours = False
+        for port in self._ports:
+            port.owned = False
+
     def _stop_listening(self) -> list[Deferred[Any]]:
         self._services.wheel.cancel(self)
         ports, self._ports = self._ports, []
-        self.addresses = []
+        self.addresses, self._names = [], []
         return [port.stopListening() or succeed(None) for port in ports]
 
     def stopService(self) -> Deferred[Any]:
@@ -137,9 +153,9 @@ class ClientListeners:
         factory = self._factory(secure=tls is not None)
         if tls is not None:
             factory = TLSMemoryBIOFactory(tls, False, factory, self._services.reactor)
-        given = self._given.take(listener_name(kind, listen))
+        name = listener_name(kind, listen)
         listening = EagerPort(factory, listen.host, self, self._services.reactor)
-        self._open(listening, given or open_tcp(listen.host, listen.port))
+        self._open(name, listening, self._given.take(name) or open_tcp(listen.host, listen.port))
         bound = listening.getHost()
         if tls is not None:
             tls.port = bound.port
@@ -149,9 +165,11 @@ class ClientListeners:
 
     def _open_local(self, local: Any) -> None:
         factory = self._factory(secure=False)
-        given = self._given.take(listener_name("local", local))
-        listening = EagerUnixPort(local.path, factory, self, self._services.reactor, owned=given is None)
-        self._open(listening, given or open_local(local))
+        name = listener_name("local", local)
+        given = self._given.take(name)
+        owned = given is None or self._given.owned
+        listening = EagerUnixPort(local.path, factory, self, self._services.reactor, owned)
+        self._open(name, listening, given or open_local(local))
         self.addresses.append(local.path)
         self._services.stats.note("info", f'listening on "{local.path}" (pathname)', "connmgr")
 
@@ -160,10 +178,11 @@ class ClientListeners:
         stage = HttpStage(self._gateway, self._services.stats, self.watch, self._sockets, limit, secure)
         return ClientFactory(TlsClientConnection if secure else ClientConnection, stage, self.watch)
 
-    def _open(self, port: EagerPort | EagerUnixPort, skt: socket.socket) -> None:
+    def _open(self, name: str, port: EagerPort | EagerUnixPort, skt: socket.socket) -> None:
         port.write_buffer = self._config.tw.write_buffer
         port.listen(skt)
         self._ports.append(port)
+        self._names.append(name)
 
     # ---- how many (transport.Admission) --------------------------------------------------------------------
 

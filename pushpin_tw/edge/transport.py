@@ -125,6 +125,9 @@ class _BulkPort(tcp.Port):
     write_buffer = FileDescriptor.bufferSize
     """Bytes that may wait for a client before its producer is paused, and the size of a read."""
 
+    owned = False
+    """Whether there is a file that goes when this port is closed."""
+
     def listen(self, skt: socket.socket) -> None:
         """Take clients from ``skt``, which listens."""
         assert self.factory is not None
@@ -201,14 +204,14 @@ class EagerUnixPort(_BulkPort, unix.Port):
     def __init__(
         self, path: str, factory: Any, admission: Admission, reactor: Any, owned: bool = True
     ) -> None:
-        """``owned``: whether the file goes when this port is closed."""
+        """``owned``: whether the socket's file is ours to remove."""
         unix.Port.__init__(self, os.fsencode(path), factory, BACKLOG, reactor=reactor)
         self.admission = admission
-        self._owned = owned
+        self.owned = owned
 
     def connectionLost(self, reason: Any) -> None:
         """Remove the socket file, which somebody else may have done before."""
-        if self._owned:
+        if self.owned:
             with contextlib.suppress(OSError):
                 os.unlink(self._bindPath)
         tcp.Port.connectionLost(self, reason)

@@ -5,6 +5,7 @@ Called by the service as the publish source ``http``.  Never parses an item.
 
 from __future__ import annotations
 
+import socket
 from typing import Any
 
 from twisted.application.service import Service
@@ -13,6 +14,7 @@ from twisted.plugin import IPlugin
 from zope.interface import implementer
 
 from pushpin_tw.config import Config
+from pushpin_tw.descriptors import Descriptors, listener_name
 from pushpin_tw.extensions import IPublishSource
 from pushpin_tw.publish.controlapi import ControlApi
 from pushpin_tw.smallhttp import BACKLOG, Limits, SmallServer
@@ -39,14 +41,35 @@ class ControlService(Service):
     def startService(self) -> None:
         """:raises twisted.internet.error.CannotListenError: the address is taken or not ours."""
         super().startService()
-        self._port = self._services.reactor.listenTCP(
-            self._port_number, self._factory, backlog=BACKLOG, interface=self._host
-        )
+        given = self._services.shared("descriptors", Descriptors).take(self._name)
+        if given is None:
+            self._port = self._services.reactor.listenTCP(
+                self._port_number, self._factory, backlog=BACKLOG, interface=self._host
+            )
+        else:
+            with given:
+                self._port = self._services.reactor.adoptStreamPort(
+                    given.fileno(), given.family, self._factory
+                )
         self._factory.accept_on(self._port)
         bound = self._port.getHost()
         self.address = (bound.host, bound.port)
         host = f"[{bound.host}]" if ":" in bound.host else bound.host
         self._services.stats.note("info", f"http control server: {host}:{bound.port}", "handler")
+
+    @property
+    def _name(self) -> str:
+        return listener_name("control", f"{self._host}:{self._port_number}")
+
+    def listening(self) -> list[tuple[str, socket.socket]]:
+        """The listening socket, by the name that ``Descriptors`` know it by."""
+        return [] if self._port is None else [(self._name, self._port.socket)]
+
+    def hand_over(self) -> None:
+        """Another process serves whom the kernel lets in: the socket is closed here, but not shut down."""
+        if self._port is not None:
+            self._port._shouldShutdown = False
+            self._factory.retire()
 
     def stopService(self) -> Deferred[Any] | None:
         super().stopService()

@@ -10,6 +10,7 @@ from typing import Any
 
 import zmq
 from twisted.application.service import Service
+from twisted.internet.defer import Deferred
 from twisted.plugin import IPlugin
 from zope.interface import implementer
 
@@ -21,6 +22,7 @@ from pushpin_tw.grip.item import Item, parse_item
 from pushpin_tw.grip.scalars import load_document
 from pushpin_tw.interfaces import IChannelWatcher
 from pushpin_tw.wire.tnetstring import decode
+from pushpin_tw.zmqending import Farewell
 from pushpin_tw.zmqsocket import Frames, Options, ZmqSocket, zmq_room
 
 TURN_ITEMS = 250
@@ -29,6 +31,10 @@ PULL_WAITING = 101_000
 """Messages of one publisher that may wait for us; then they wait with the publisher."""
 SUB_WAITING = 1000
 """The same on SUB, where the publisher drops what has no room."""
+FINISH_LOOK = 0.005
+"""Seconds between looks whether publishers have hung up, when that is waited for."""
+FINISH_LOOKS = 2000
+"""Looks until it is waited for no more."""
 
 _KEEP_ALIVE: Options = {
     zmq.TCP_KEEPALIVE: 1,
@@ -100,6 +106,26 @@ class ZmqInput(Service):
         if self._socket is not None:
             self._socket.close()
             self._socket = None
+
+    def finish(self) -> Deferred[None]:
+        """Take what publishers have sent by now, then stop: another process is about to bind the address, and
+        gets what they send from then on."""
+        done: Deferred[None] = Deferred()
+        self._look(done, Farewell(self.addresses), FINISH_LOOKS)
+        return done
+
+    def _look(self, done: Deferred[None], farewell: Farewell, looks: int) -> None:
+        """Has all of it come?"""
+        socket = self._socket
+        finished = socket is None or not looks
+        if not finished and farewell.over and socket is not None and socket.idle:
+            farewell = Farewell(self.addresses)  # where nobody can be refused, some may be back already
+            finished = farewell.over
+        if finished:
+            self.stopService()
+            done.callback(None)
+        else:
+            self._services.clock.callLater(FINISH_LOOK, self._look, done, farewell, looks - 1)
 
     def _options(self) -> Options:
         raise NotImplementedError

@@ -50,7 +50,7 @@ class Worker(ProcessProtocol):
         """When it gave a sign of life."""
         self.failures = 0
         self._crew = crew
-        self._listening = listening
+        self.listening = listening
         self._served: float | None = None
         """Since when it serves clients."""
         self._quiet = 0.0
@@ -75,7 +75,7 @@ class Worker(ProcessProtocol):
         self._served, self.heard = None, crew.seconds()
         self.ended = Deferred()
         try:
-            crew.spawn(self, theirs, [skt for _, skt in self._listening])
+            crew.spawn(self, theirs, [skt for _, skt in self.listening])
         except OSError as error:
             ours.close()
             crew.note("error", f"worker {self.number} cannot be started: {error.strerror}")
@@ -86,14 +86,14 @@ class Worker(ProcessProtocol):
         self.link = Link(ours, crew.reactor, self._received, self._link_lost, crew.stats, crew.link_limit)
         self.link.delayed = self._behind
         self.link.relieved = crew.hub.drained
-        self.link.send("begin", *crew.beginning(self.number), [name for name, _ in self._listening])
+        self.link.send("begin", *crew.beginning(self.number), [name for name, _ in self.listening])
         crew.hub.joined(self.number, self.link)
 
     def close_listening(self) -> None:
         """Its sockets are the process's alone from now on, and end with it."""
-        for _, skt in self._listening:
+        for _, skt in self.listening:
             skt.close()
-        self._listening = []
+        self.listening = []
 
     def kill(self) -> None:
         """End the process at once."""
@@ -181,6 +181,10 @@ class Crew:
         self._hear = hear
         self.due = 0
         self.slot = 0
+
+    def listening(self) -> list[tuple[str, socket.socket]]:
+        """The sockets of all, by name."""
+        return [each for worker in self.workers for each in worker.listening]
 
     def seconds(self) -> float:
         """The time."""

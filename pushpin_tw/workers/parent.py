@@ -14,13 +14,16 @@ from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from typing import Any
 
-from twisted.application.service import MultiService, Service
+from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.error import CannotListenError
 
 from pushpin_tw.config import Config
-from pushpin_tw.descriptors import listener_name
+from pushpin_tw.descriptors import Descriptors, listener_name
 from pushpin_tw.edge.doors import open_tcp
 from pushpin_tw.edge.listener import open_local
+from pushpin_tw.handover import Relinquishing
+from pushpin_tw.inlet import Inlet
 from pushpin_tw.monitoring import wants_metrics
 from pushpin_tw.options import Settings
 from pushpin_tw.service import Services, publish_sources
@@ -37,7 +40,7 @@ from pushpin_tw.workers.siblings import Meeting
 Listening = list[tuple[str, socket.socket]]
 
 
-class Parent(MultiService):
+class Parent(Relinquishing):
     """One pushpin of several processes."""
 
     def __init__(
@@ -76,13 +79,17 @@ class Parent(MultiService):
         self.overview = Overview(config, self.lent, self.crew)
         self.hub.tally = self.lent.tally
         self.doors = Doors(config, count, stats)
-        _Crew(self.doors, self.crew).setServiceParent(self)
+        self.inlet = Inlet(self.hub)
+        crew = _Crew(self.doors, self.crew, self.lent)
+        crew.setServiceParent(self)
+        self.keep(crew, crew)
         for source in publish_sources():
-            inlet = source.service(config, self.hub, self.lent)
-            if inlet is not None:
-                inlet.setServiceParent(self)
+            part = source.service(config, self.inlet, self.lent)
+            if part is not None:
+                part.setServiceParent(self)
                 if source.name == "http":
-                    self.control = inlet
+                    self.control = part
+                    self.keep(part, part)
         self.overview.setServiceParent(self)
 
     @property
@@ -178,7 +185,15 @@ class _Crew(Service):
     def startService(self) -> None:
         """:raises CannotListenError: an address cannot be used."""
         super().startService()
-        self._crew.start(self._doors.open())
+        self._crew.start(self._doors.open(self._services.shared("descriptors", Descriptors)))
+
+    def listening(self) -> list[tuple[str, socket.socket]]:
+        """The sockets, by the names that ``Descriptors`` know them by."""
+        return self._crew.listening()
+
+    def hand_over(self) -> None:
+        """They are another process's as well, and so are the files."""
+        self._doors.forget_files()
 
     def stopService(self) -> None:
         super().stopService()
@@ -196,39 +211,59 @@ class Doors:
         self._stats = stats
         self._files: list[str] = []
 
-    def open(self) -> list[Listening]:
-        """Open all of them; for each worker its sockets by name.
+    def open(self, given: Descriptors) -> list[Listening]:
+        """Open all of them but those that are ``given``; for each worker its sockets by name.
 
         :raises CannotListenError: one cannot be opened; none is open then.
         :raises ConfigError: a Unix socket shall belong to somebody unknown.
         """
         with ExitStack() as opened:
             places: list[Listening] = [[] for _ in range(self._count)]
-            for name, sockets in self._each():
+            for name, sockets in self._each(given):
                 for place, skt in zip(places, sockets, strict=True):
                     opened.callback(skt.close)
                     place.append((name, skt))
             opened.pop_all()
         return places
 
-    def _each(self) -> Iterator[tuple[str, list[socket.socket]]]:
+    def _each(self, given: Descriptors) -> Iterator[tuple[str, list[socket.socket]]]:
         for kind, listens in (("http", self._config.http_port), ("https", self._config.https_ports)):
             for listen in listens:
-                # Alone at first: what shares its address with strangers would take their clients.
-                alone = open_tcp(listen.host, listen.port)
-                port = alone.getsockname()[1]
-                alone.close()
+                name = listener_name(kind, listen)
+                sockets = [skt for _ in range(self._count) if (skt := given.take(name)) is not None]
+                if not sockets:
+                    # Alone at first: what shares its address with strangers would take their clients.
+                    with open_tcp(listen.host, listen.port) as alone:
+                        port = alone.getsockname()[1]
+                else:
+                    port = sockets[0].getsockname()[1]
                 self.addresses.append((listen.host, port))
-                yield (
-                    listener_name(kind, listen),
-                    [open_tcp(listen.host, port, shared=True) for _ in range(self._count)],
-                )
+                while len(sockets) < self._count:
+                    sockets.append(self._another(listen.host, port, sockets))
+                yield name, sockets
         for local in self._config.local_ports:
-            skt = open_local(local)
+            name = listener_name("local", local)
+            skt = given.take(name)
             self.addresses.append(local.path)
-            self._files.append(local.path)
-            yield listener_name("local", local), [skt.dup() for _ in range(self._count)]
-            skt.close()
+            if skt is None or given.owned:
+                self._files.append(local.path)
+            with skt or open_local(local) as skt:
+                yield name, [skt.dup() for _ in range(self._count)]
+
+    @staticmethod
+    def _another(host: str, port: int, sockets: list[socket.socket]) -> socket.socket:
+        """One more at the address.  One that was given may have been opened by a process that meant to be
+        alone there; then its clients are shared."""
+        try:
+            return open_tcp(host, port, shared=True)
+        except CannotListenError:
+            if not sockets:
+                raise
+            return sockets[0].dup()
+
+    def forget_files(self) -> None:
+        """Files of Unix sockets are somebody else's by now."""
+        self._files = []
 
     def close(self) -> None:
         """Remove the files of Unix sockets."""

@@ -39,11 +39,17 @@ LEVELS = {
     "publish": 5,
     "smallhttp": 5,
     "stats": 5,
+    "zmqending": 5,
     "zmqsocket": 5,
     "testing": 6,
     "plugins": 6,
     "service": 6,
     "garbage": 6,
+    "handover": 6,
+    "inlet": 6,
+    "notify": 6,
+    "pidfile": 6,
+    "upgrade": 6,
     "destinations": 6,
     "monitoring": 6,
     "routeswatch": 6,
@@ -57,7 +63,7 @@ PURE = 3
 # Rooms of level 5 meet the levels 3 and 4 through interfaces only.
 EDGE_SEES = 2
 # ... and they share these, which know none of them.
-SHARED = {"descriptors", "smallhttp", "zmqsocket"}
+SHARED = {"descriptors", "smallhttp", "zmqending", "zmqsocket"}
 
 # What may be imported from outside the standard library, by room; a longer name wins over a shorter one.
 OUTSIDE = {
