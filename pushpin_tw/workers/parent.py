@@ -178,9 +178,10 @@ class Parent(Relinquishing):
 class _Crew(Service):
     """The doors and the crew as a service."""
 
-    def __init__(self, doors: Doors, crew: Crew) -> None:
+    def __init__(self, doors: Doors, crew: Crew, services: Any) -> None:
         self._doors = doors
         self._crew = crew
+        self._services = services
 
     def startService(self) -> None:
         """:raises CannotListenError: an address cannot be used."""
