@@ -13,7 +13,7 @@ from zope.interface import implementer
 from pushpin_tw.errors import HttpError, OriginBlocked, OriginError, OriginSilent
 from pushpin_tw.origin.zhttproom import StreamHub
 from pushpin_tw.origin.zhttpsession import Session
-from pushpin_tw.sockets import MAX_REFUSAL, NORMAL, IOriginSocket
+from pushpin_tw.sockets import MAX_REFUSAL, IOriginSocket
 from pushpin_tw.wire import zhttp
 from pushpin_tw.wire.headers import without
 from pushpin_tw.wire.message import OriginRequest, Response
@@ -44,7 +44,7 @@ class WorkerTalk(Talk):
 
     def part(self) -> None:
         """As ``IOriginSocket``."""
-        self.close(NORMAL)
+        self.close()
 
     def refresh(self) -> None:
         """As ``IOriginSocket``; a worker speaks whenever it likes."""
