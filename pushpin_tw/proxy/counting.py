@@ -7,17 +7,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from zope.interface import implementer
-
-from pushpin_tw.figures import ICounted
-
 ACTIVE = 60
 """Seconds after which the messages of a WebSocket count as activity again."""
 
 
-@implementer(ICounted)
 class CountedSocket:
-    """A WebSocket that is open, as statistics know it."""
+    """A WebSocket that is open, as statistics know it: an ``ICounted``, but for ``refresh``."""
 
     __slots__ = ("_active", "address", "cohort", "number", "secure")
 
@@ -57,7 +52,3 @@ class CountedSocket:
         """The client has gone; may be told again."""
         if self.cohort is not None:
             self.cohort.tally.closed(self)
-
-    def refresh(self) -> None:
-        """As ``ICounted``."""
-        raise NotImplementedError

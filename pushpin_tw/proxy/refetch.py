@@ -46,7 +46,8 @@ class Refetch:
         wheel also knows the time for signatures."""
         self.started = 0
         """As ``ILinks``."""
-        self._room = LinkRoom(Ways(gateway, rewriter, wheel), filters, later, wheel, stats)
+        ways = Ways(gateway, rewriter, wheel)
+        self._room = LinkRoom(ways, filters, later, wheel, stats, gateway.tally)
         self._pace = Pace(later)
         self._open: dict[object, Fetch] = {}
 

@@ -48,13 +48,16 @@ class Place:
     """Whether the target must not lead to private addresses; then links must not either."""
     debug: bool
     """Whether the client may be told what went wrong."""
+    named: str = ""
+    """What statistics call the route: its id if that is an explicit one, else ''."""
 
     @classmethod
     def of(cls, route: Route, target: Target, uri: Uri) -> Place:
         """For a client's request for ``uri`` that ``target`` of ``route`` has answered."""
         scheme = _OVER_HTTP.get(uri.scheme, uri.scheme)
         port = uri.port or _PORTS[scheme]
-        return _place(route.id, route.signer, scheme, uri.host, port, target.untrusted, route.debug)
+        untrusted, debug = target.untrusted, route.debug
+        return _place(route.id, route.signer, scheme, uri.host, port, untrusted, debug, route.named)
 
     def covers(self, uri: Uri) -> bool:
         """Whether ``uri`` has scheme, host and port of the client's request."""
@@ -176,6 +179,8 @@ class LinkRoom:
     wheel: Wheel
     stats: Any
     """IStatsSink."""
+    tally: Any = None
+    """ITally; None when nobody wants figures."""
     active: set[SubRequest] = field(default_factory=set)
     """What is under way."""
     closed: bool = False
@@ -265,6 +270,10 @@ class SubRequest(ABC):
             return
         self._call = NOT_YET
         call = origin.fetch(prepared, self)
+        counts = self._counts
+        if counts is not None:
+            counts.asked(prepared)
+            counts.server_content_sent += len(self.order.body)
         if self._call is not NOT_YET:
             call.cancel()  # it has answered or failed already; harmless then
             return
@@ -275,6 +284,12 @@ class SubRequest(ABC):
             call.finish()
         if self._call is call and self._held_up:
             call.pause()
+
+    @property
+    def _counts(self) -> Any:
+        """What statistics know of the route; None when there are none."""
+        tally = self.room.tally
+        return None if tally is None else tally.routes[self.order.link.place.named]
 
     def _fail(self, error: Exception) -> None:
         self.stop()
@@ -295,10 +310,16 @@ class SubRequest(ABC):
     def responded(self, response: Response) -> None:
         """As ``IOriginSink``."""
         self.response = response
+        counts = self._counts
+        if counts is not None:
+            counts.answered(response)
         self._guarded(self.on_response, response)
 
     def received(self, data: bytes) -> None:
         """As ``IOriginSink``."""
+        counts = self._counts
+        if counts is not None:
+            counts.server_content_received += len(data)
         self._guarded(self.on_data, data)
 
     def settled(self) -> None:  # noqa: B027  # nothing waits for it

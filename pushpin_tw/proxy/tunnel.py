@@ -14,6 +14,7 @@ from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 from zope.interface import implementer
 
 from pushpin_tw.errors import ControlError
+from pushpin_tw.figures import ICounted
 from pushpin_tw.grip.wscontrol import (
     Detach,
     FlushDelayed,
@@ -182,6 +183,7 @@ class Nobody:
 _NOBODY = Nobody()
 
 
+@implementer(ICounted)
 class Tunnel(CountedSocket):
     """A client and its origin; what each of the two does comes in through its end."""
 

@@ -1,7 +1,7 @@
 """A case with somebody who watches statistics: a SUB socket of their own, on a file of the test.
 
-Tests get it from the fixture ``monitors``.  The origin answers as in ``zmqscene``: ``/st/NAME`` is a stream on
-a channel, ``/lp/NAME`` a long-poll; everything below ``/plain`` is passed on.
+Tests get it from the fixture ``monitors``.  The origin answers as in ``zmqscene``: ``/st/NAME`` is a stream
+on a channel, ``/lp/NAME`` a long-poll; everything below ``/plain`` is passed on.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from typing import Any
 from zope.interface import implementer
 
 from pushpin_tw.figures import ITally
-from pushpin_tw.stats.counters import Counters
+from pushpin_tw.stats.counters import Counters, Counts
 
 
 @implementer(ITally)
@@ -27,9 +27,11 @@ class RecordedTally:
         told, self.told = self.told, []
         return told
 
-    def opened(self, connection: Any, size: int, route: str) -> None:
-        connection.cohort = self.routes[route].cohort
+    def opened(self, connection: Any, size: int, route: str) -> Counts:
+        counts = self.routes[route]
+        connection.cohort = counts.cohort
         self.told.append(("opened", connection.kind, size, route, connection.address))
+        return counts
 
     def passed(self, connection: Any) -> None:
         self.told.append(("passed", connection.kind))

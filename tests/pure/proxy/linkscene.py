@@ -112,8 +112,9 @@ class AbortingSink(Sink):
 class LinkScene:
     """Holds, backends, and the links between them."""
 
-    def __init__(self, routes: str = "* a:1", section: Section | None = None) -> None:
+    def __init__(self, routes: str = "* a:1", section: Section | None = None, tally: Any = None) -> None:
         self.script = Script()
+        self.tally = tally
         self.clock = Clock(1_000_000.0)
         self.stats = RecordedStats()
         self.wheel = Wheel(self.clock, lambda: self.stats.failure("timer"))

@@ -32,6 +32,7 @@ from pushpin_tw.wire.http1 import parse_request
 from pushpin_tw.wire.message import OriginRequest, Request, Response
 from tests.pure.clock import Clock
 from tests.pure.routing.tables import Section, table
+from tests.support.tally import RecordedTally
 
 LIMIT = 100_000
 
@@ -116,6 +117,15 @@ class Client:
     minor = 1
     persistent = True
     chunked = False
+    # As ICounted:
+    kind = "http"
+    number = 0
+    cohort: Any = None
+    believed = ""
+
+    @property
+    def address(self) -> str:
+        return self.believed or "the socket's"
 
     def __init__(self, script: Script, head_only: bool, minor: int, broken: set[str]) -> None:
         self.script = script
@@ -431,6 +441,12 @@ class Scene:
         self.broken: set[str] = set()
         """Methods that the next client's responder fails in."""
         self.route(routes)
+
+    def count(self) -> RecordedTally:
+        """From now on what happens is counted."""
+        tally = RecordedTally()
+        self.gateway.tally = self.room.tally = self.broker.tally = self.fanout.tally = tally
+        return tally
 
     def route(self, lines: str) -> None:
         """Read the routes again."""
