@@ -20,7 +20,8 @@ PATIENCE = 30.0
 class Command:
     """A child process whose output is read line by line."""
 
-    def __init__(self, directory: Path, *argv: str) -> None:
+    def __init__(self, directory: Path, *argv: str, patience: float = PATIENCE) -> None:
+        """It is killed after ``patience`` seconds."""
         paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
         self._process = subprocess.Popen(
             [sys.executable, *argv],
@@ -30,7 +31,7 @@ class Command:
             stderr=subprocess.STDOUT,
             text=True,
         )
-        self._limit = threading.Timer(PATIENCE, self._process.kill)
+        self._limit = threading.Timer(patience, self._process.kill)
         self._limit.start()
         self.pid = self._process.pid
         self.lines: list[str] = []

@@ -1,0 +1,199 @@
+"""Workers that are killed at random, under load: nobody but their own clients may notice.
+
+Eight seconds by default; ``WORKER_CHAOS_SECONDS=60`` for the whole proof, ``WORKER_CHAOS_SEED`` for another one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import selectors
+import signal
+import socket
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import zmq
+
+from tests.support.child import PATIENCE
+from tests.support.running import free_port
+from tests.support.workers import Crowd
+
+SECONDS = float(os.environ.get("WORKER_CHAOS_SECONDS", "8"))
+SEED = int(os.environ.get("WORKER_CHAOS_SEED", "1"))
+WORKERS = 3
+CLIENTS = 150
+PERIOD = 2.0
+"""Seconds between deaths."""
+RATE = 50
+"""Items a second."""
+ASK = b"GET /stream HTTP/1.1\r\nHost: localhost\r\n\r\n"
+TCP = Path("/proc/net/tcp")
+
+
+class Client:
+    """An open stream, and the numbers of the items that came through it."""
+
+    def __init__(self, port: int) -> None:
+        self.socket = socket.create_connection(("127.0.0.1", port), PATIENCE)
+        self.socket.sendall(ASK)
+        self.socket.setblocking(False)
+        self.port = self.socket.getsockname()[1]
+        self.numbers: list[int] = []
+        self._rest = b""
+
+    def read(self) -> bool:
+        """Take what came; False at the end."""
+        try:
+            data = self.socket.recv(65536)
+        except BlockingIOError:
+            return True
+        except OSError:
+            data = b""
+        if not data:
+            return False
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        self.numbers += [int(line[5:]) for line in lines if line.startswith(b"item ")]
+        return True
+
+    @property
+    def whole(self) -> bool:
+        """Whether every item came once and in order, from the first one on."""
+        return self.numbers == list(range(self.numbers[0], self.numbers[-1] + 1)) if self.numbers else True
+
+
+class Load(threading.Thread):
+    """Publishes, over HTTP and ZeroMQ in turn, and asks plain things."""
+
+    def __init__(self, crowd: Crowd, pull: str) -> None:
+        super().__init__()
+        self.published = 0
+        self.asked = 0
+        self.problems: list[str] = []
+        self.over = threading.Event()
+        self._crowd = crowd
+        self._pull = pull
+
+    def run(self) -> None:
+        try:
+            with zmq.Context() as context, context.socket(zmq.PUSH) as push:
+                push.connect(self._pull)
+                while not self.over.wait(1 / RATE):
+                    self._publish(push)
+        except Exception as error:
+            self.problems.append(repr(error))
+
+    def _publish(self, push: zmq.Socket[bytes]) -> None:
+        # Items of two inputs have no order among each other; ids and prev-ids give them one.
+        number = self.published = self.published + 1
+        item = {
+            "channel": "demo",
+            "id": str(number),
+            "prev-id": str(number - 1),
+            "http-stream": {"content": f"item {number}\n"},
+        }
+        if number % 2:
+            push.send(b"J" + json.dumps(item).encode())
+        else:
+            body = json.dumps({"items": [item]}).encode()
+            url = f"http://127.0.0.1:{self._crowd.control}/publish/"
+            with urllib.request.urlopen(url, body, timeout=PATIENCE) as answer:
+                assert answer.status == 200
+
+
+def clients_of(pid: int, port: int) -> set[int]:
+    """The ports of the clients that process ``pid`` serves on ``port``."""
+    inodes = set()
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        found = re.fullmatch(r"socket:\[(\d+)\]", os.readlink(link))
+        if found:
+            inodes.add(found[1])
+    ports = set()
+    for line in TCP.read_text().splitlines()[1:]:
+        _, local, remote, state, *rest = line.split()
+        if int(local.partition(":")[2], 16) == port and state == "01" and rest[5] in inodes:
+            ports.add(int(remote.partition(":")[2], 16))
+    return ports
+
+
+@pytest.fixture
+def crowd(tmp_path: Path) -> Iterator[tuple[Crowd, str]]:
+    pull = f"tcp://127.0.0.1:{free_port()}"
+    # Nobody reads the log meanwhile.
+    more = f"[handler]\npush_in_spec={pull}\nmessage_wait=20000\n[runner]\nlog_level=1,runner:2"
+    opened = Crowd(tmp_path, more, WORKERS, patience=SECONDS + 60)
+    yield opened, pull
+    opened.close()
+
+
+class Field:
+    """All clients, and what became of them."""
+
+    def __init__(self, crowd: Crowd) -> None:
+        self.live: dict[int, Client] = {}
+        self.gone: list[Client] = []
+        self._crowd = crowd
+        self._selector = selectors.DefaultSelector()
+
+    def fill(self) -> None:
+        """Let new ones come for those who were lost."""
+        while len(self.live) < CLIENTS:
+            client = Client(self._crowd.port)
+            self.live[client.port] = client
+            self._selector.register(client.socket, selectors.EVENT_READ, client)
+
+    def read(self, seconds: float) -> set[int]:
+        """Read for so long; the ports of those who were lost."""
+        lost, end = set(), time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            for key, _ in self._selector.select(left):
+                client = key.data
+                if not client.read():
+                    self._selector.unregister(client.socket)
+                    client.socket.close()
+                    self.gone.append(self.live.pop(client.port))
+                    lost.add(client.port)
+        return lost
+
+    def close(self) -> None:
+        self._selector.close()
+        for client in self.live.values():
+            client.socket.close()
+
+
+@pytest.mark.slow
+def test_only_the_clients_of_killed_workers_notice(crowd: tuple[Crowd, str]) -> None:
+    place, pull = crowd
+    chance, field, load = random.Random(SEED), Field(place), Load(place, pull)
+    field.fill()
+    load.start()
+    try:
+        deaths, end = 0, time.monotonic() + SECONDS
+        while time.monotonic() < end:
+            assert field.read(PERIOD * 0.9) == set()
+            assert len(place.workers()) == WORKERS, "a worker that was killed has not been replaced"
+            victim = chance.choice(place.workers())
+            os.kill(victim, signal.SIGSTOP)  # so that nobody comes or goes while we look
+            doomed = clients_of(victim, place.port) & field.live.keys()
+            os.kill(victim, signal.SIGKILL)
+            deaths += 1
+            assert field.read(PERIOD * 0.1) == doomed
+            field.fill()
+            assert place.get() == 200
+    finally:
+        load.over.set()
+        load.join()
+    assert load.problems == []
+    assert deaths >= SECONDS / PERIOD - 2
+    last, limit = load.published, time.monotonic() + PATIENCE
+    while any(client.numbers[-1:] != [last] for client in field.live.values()):
+        assert time.monotonic() < limit, "the last item has not come everywhere"
+        assert field.read(0.1) == set()
+    field.close()
+    assert all(client.whole for client in [*field.gone, *field.live.values()])
