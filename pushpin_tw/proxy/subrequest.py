@@ -289,7 +289,8 @@ class SubRequest(ABC):
     def _counts(self) -> Any:
         """What statistics know of the route; None when there are none."""
         tally = self.room.tally
-        return None if tally is None else tally.routes[self.order.link.place.named]
+        place: Any = self.order.link.place
+        return None if tally is None else tally.routes[place.named]
 
     def _fail(self, error: Exception) -> None:
         self.stop()
