@@ -223,7 +223,7 @@ class StreamedRequest(Session):
 
     def _deliver(self) -> None:
         """Pass on what has come.  Not before the request has left: then its client would stop sending it."""
-        if self._delivering or self._paused or self._response is None:
+        if self._delivering or self._paused or self._response is None or self._sink is None:
             return
         if self._uploaded or self._complete:
             self._delivering = True

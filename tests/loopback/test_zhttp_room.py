@@ -266,6 +266,18 @@ async def test_a_client_that_is_paused_keeps_the_credits(setting: Setting) -> No
 
 
 @case
+async def test_a_client_that_is_paused_hears_of_a_failure_once(setting: Setting) -> None:
+    call, sink, worker, asked = await setting.session()
+    call.pause()
+    worker.reply(asked, code=200, body="abc", more=True)
+    worker.reply(asked, type="error")
+    await sink.end()
+    call.resume()
+    assert type(sink.error) is OriginError
+    assert (sink.disorder, setting.services.stats.failures) == ([], [])
+
+
+@case
 async def test_credits_come_back_in_pieces(setting: Setting) -> None:
     _, sink, worker, asked = await setting.session()
     worker.reply(asked, code=200, body=b"x" * 250_000, more=True)
