@@ -248,13 +248,14 @@ def ask(
     address: tuple[str, int],
     work: Work,
     cpu_seconds: Callable[[], float],
+    connections: int = CONNECTIONS,
 ) -> None:
     """All rounds of questions: a row."""
     rates, costs, busy = [], [], []
     wrong: Counter[str] = Counter()
     for number in range(bench.settings.rounds + 1):
         cpu = cpu_seconds()
-        parts = bench.loads.pump(address, work, CONNECTIONS, bench.settings.seconds)
+        parts = bench.loads.pump(address, work, connections, bench.settings.seconds)
         cpu = cpu_seconds() - cpu
         whole = sum(part.whole for part in parts)
         if number and whole:

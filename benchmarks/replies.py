@@ -17,13 +17,14 @@ from typing import Any
 import tnetstring
 import zmq
 
-from benchmarks.measures import CONNECTIONS, Bench, ask
+from benchmarks.measures import Bench, ask
 from benchmarks.origin import PLAIN_BODY
 from benchmarks.pump import Work
 from benchmarks.report import Table, middle
 from benchmarks.servers import WORKER_PATH, Pushpin, Server, get_request
 from benchmarks.verify import is_response
 
+AT_ONCE = (1, 32, 256)  # kept-alive connections, each with a request under way
 ANSWER = {
     b"code": 200,
     b"reason": b"OK",
@@ -68,11 +69,11 @@ class Worker:
 def table() -> Table:
     """The empty table of `replies`."""
     return Table(
-        f"replies: requests per second to one zhttpreq worker, {CONNECTIONS} kept-alive connections",
-        ("server", "requests/s", "wrong", "server us/request", "load busy %"),
+        "replies: requests per second to one zhttpreq worker",
+        ("server, connections", "requests/s", "wrong", "server us/request", "load busy %"),
         notes=[
-            "nothing, N at once: the worker itself, asked over ZeroMQ with N requests under way; the load is "
-            "one process with nothing else to do"
+            "nothing, N: the worker itself, asked over ZeroMQ with N requests under way; the load is one "
+            "process with nothing else to do"
         ],
     )
 
@@ -80,7 +81,7 @@ def table() -> Table:
 def replies(bench: Bench, kind: type[Server], table: Table) -> None:
     """Requests per second through a server, each answered by the worker; first what the worker can do."""
     if not table.rows:
-        for count in (1, CONNECTIONS):
+        for count in AT_ONCE:
             table.rows.append(_directly(bench, count))
     if not issubclass(kind, Pushpin):
         table.notes.append(f"{kind.name}: knows no such workers")
@@ -89,7 +90,9 @@ def replies(bench: Bench, kind: type[Server], table: Table) -> None:
         question = Work(get_request(WORKER_PATH), partial(is_response, content=PLAIN_BODY))
         # The first answer tells that the worker is there; it waits for as long as that takes.
         bench.loads.pump(server.address, question, 1, 2.0)
-        ask(bench, table, kind.name, server.address, question, server.program.cpu_seconds)
+        for count in AT_ONCE:
+            name = f"{kind.name}, {count}"
+            ask(bench, table, name, server.address, question, server.program.cpu_seconds, count)
 
 
 def _directly(bench: Bench, at_once: int) -> list[object]:
@@ -107,7 +110,7 @@ def _directly(bench: Bench, at_once: int) -> list[object]:
                 rates.append(answers / seconds)
                 busy.append((time.process_time() - cpu) / seconds * 100)
             asker.linger = 0
-            return [f"nothing, {at_once} at once", middle(rates), 0, None, middle(busy)]
+            return [f"nothing, {at_once}", middle(rates), 0, None, middle(busy)]
 
 
 def _exchange(asker: zmq.Socket[bytes], at_once: int, more: Callable[[], bool]) -> int:
