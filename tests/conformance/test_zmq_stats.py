@@ -45,6 +45,7 @@ async def test_zmq_161_zmq_162_zmq_163_streams(monitors: Monitors) -> None:
     first = {"mode": "stream", "channel": "c", "ttl": 60, "subscribers": 1}
     assert await monitor.next("sub") == first
     other, _ = await monitors.listen(count=2)
+    await monitors.arrived(monitor, "sub")
     assert not monitor.has("sub")
     await monitors.proxy.advance(1.1)
     assert await monitor.next("sub", subscribers=2) == {**first, "subscribers": 2}
@@ -73,8 +74,9 @@ async def test_zmq_164_long_polls_linger(monitors: Monitors) -> None:
     client = await monitors.poll()
     assert await monitor.next("sub") == {"mode": "response", "channel": "c", "ttl": 3, "subscribers": 1}
     await monitors.leave(client)
+    await monitors.arrived(monitor, "sub")
     monitor.all("sub")
-    passed = await monitors.proxy.time_until(lambda: monitor.has("sub"), 8)
+    passed = await monitors.time_until(monitor, "sub", 8)
     assert 4.5 <= passed <= 6
     assert monitor.all("sub") == [{"mode": "response", "channel": "c", "unavailable": True}]
 
@@ -88,6 +90,7 @@ async def test_zmq_164_somebody_comes_back(monitors: Monitors) -> None:
     await monitors.poll()
     assert (await monitor.next("sub"))["subscribers"] == 1
     await monitors.proxy.advance(6)
+    await monitors.arrived(monitor, "sub")
     assert not monitor.has("sub", unavailable=True)
 
 
@@ -96,11 +99,11 @@ async def test_zmq_165_they_are_told_again(monitors: Monitors) -> None:
     monitor = await monitors.watch("sub ", handler={"stats_subscription_ttl": 8})
     await monitors.listen()
     await monitor.next("sub")
-    first = await monitors.proxy.time_until(lambda: monitor.has("sub"), 8)
+    first = await monitors.time_until(monitor, "sub", 8)
     assert first <= 7
     for _ in range(2):
         assert monitor.all("sub") == [{"mode": "stream", "channel": "c", "ttl": 8, "subscribers": 1}]
-        assert 5 <= await monitors.proxy.time_until(lambda: monitor.has("sub"), 8) <= 7
+        assert 5 <= await monitors.time_until(monitor, "sub", 8) <= 7
 
 
 # ---- connections -------------------------------------------------------------------------------------------
@@ -123,9 +126,10 @@ async def test_zmq_166_a_held_one_is_told_again(monitors: Monitors) -> None:
     client, _ = await monitors.listen()
     name = (await monitor.next("conn"))["id"]
     await monitors.proxy.settle()
+    await monitors.arrived(monitor, "conn")
     monitor.all("conn")
     for most in (7, 7):
-        assert await monitors.proxy.time_until(lambda: monitor.has("conn"), 10) <= most
+        assert await monitors.time_until(monitor, "conn", 10) <= most
         assert [packet["id"] for packet in monitor.all("conn")] == [name]
     await monitors.leave(client)
     await monitor.next("conn", id=name, unavailable=True)
@@ -226,6 +230,7 @@ async def test_ws_143_active_minutes(monitors: Monitors) -> None:
         client.text(text)
         await backend.expect_text(text)
     await monitors.proxy.advance(61)
+    await monitors.arrived(monitor, "activity")
     assert not monitor.has("activity")
     for text in ("a", "b"):
         client.text(text)
@@ -234,7 +239,7 @@ async def test_ws_143_active_minutes(monitors: Monitors) -> None:
     assert await monitor.next("activity") == {"count": 1}
     backend.control(json.dumps({"type": "keep-alive", "content": "k", "timeout": 5}))
     await monitors.proxy.settle()
-    await monitors.proxy.time_until(lambda: monitor.has("activity"), 7)
+    await monitors.time_until(monitor, "activity", 7)
 
 
 @pytest.mark.differs("1.36 tells them all the same")
@@ -247,6 +252,7 @@ async def test_zmq_169_connections_are_not_told(monitors: Monitors) -> None:
     report = await monitor.next("report")
     assert report["connections"] >= 1
     assert report["minutes"] >= 1
+    await monitors.arrived(monitor, "conn")
     assert monitor.all("conn") == []
 
 
@@ -306,10 +312,11 @@ async def test_zmq_171_without_blocks_and_by_transport(monitors: Monitors) -> No
 async def test_zmq_172_nobody_receives(monitors: Monitors) -> None:
     monitor = await monitors.watch()
     await monitors.proxy.publish("c", {S: {"content": "x"}})
-    await monitors.proxy.time_until(lambda: monitor.has("report", received=1), 11)
+    await monitors.time_until(monitor, "report", 11, received=1)
     report = monitor.take("report", received=1)
     assert set(report) == REPORT
     assert (report["sent"], report["connections"]) == (0, 0)
+    await monitors.arrived(monitor, "message")
     assert monitor.all("message") == []
 
 
@@ -318,7 +325,7 @@ async def test_zmq_172_blocks_of_reports(monitors: Monitors) -> None:
     monitor = await monitors.watch("report ", handler={"message_block_size": 10})
     await monitors.listen()
     await monitors.proxy.publish("c", {S: {"content": "x" * 25}, R: {"body": "x" * 31}})
-    await monitors.proxy.time_until(lambda: monitor.has("report", received=1), 11)
+    await monitors.time_until(monitor, "report", 11, received=1)
     report = monitor.take("report", received=1)
     assert set(report) == REPORT | {"blocks-received", "blocks-sent"}
     assert (report["blocks-received"], report["blocks-sent"], report["sent"]) == (4, 3, 1)
@@ -362,11 +369,12 @@ async def test_zmq_175_reports_end(monitors: Monitors) -> None:
     monitor = await monitors.watch("report ")
     client, _ = await monitors.listen()
     await monitors.leave(client)
-    await monitors.proxy.time_until(lambda: monitor.has("report"), 11)
+    await monitors.time_until(monitor, "report", 11)
     assert any(monitor.all("report")[0].values())
     last = 0
     for _ in range(6):
         await monitors.proxy.advance(10)
+        await monitors.arrived(monitor, "report")
         reports = monitor.all("report")
         last = len(reports)
         for report in reports:
@@ -374,7 +382,7 @@ async def test_zmq_175_reports_end(monitors: Monitors) -> None:
             assert not any(report.values())
     assert last == 0
     await monitors.plain()
-    await monitors.proxy.time_until(lambda: monitor.has("report", connections=1), 11)
+    await monitors.time_until(monitor, "report", 11, connections=1)
 
 
 @pytest.mark.differs("it counts what does not hold some seconds later")
@@ -385,7 +393,7 @@ async def test_zmq_175_what_reports_count(monitors: Monitors) -> None:
     client = await monitors.ask("/plain?a=b", "X-A: 12", method="POST", body=b"four")
     await client.read_response()
     await monitors.proxy.publish("c", {S: {"content": "x" * 25}})
-    await monitors.proxy.time_until(lambda: monitor.has("report"), 11)
+    await monitors.time_until(monitor, "report", 11)
     report = monitor.all("report")[0]
     assert report["connections"] == 2
     assert (report["minutes"], report["received"], report["sent"]) == (2, 1, 1)
@@ -408,7 +416,7 @@ async def test_zmq_175_messages_of_websockets(monitors: Monitors) -> None:
     await client.expect_text("published")
     backend.text("m:three")
     await client.expect_text("three")
-    await monitors.proxy.time_until(lambda: monitor.has("report"), 11)
+    await monitors.time_until(monitor, "report", 11)
     report = monitor.all("report")[0]
     assert (report["client-messages-received"], report["client-content-bytes-received"]) == (1, 4)
     assert (report["server-messages-sent"], report["server-content-bytes-sent"]) == (1, 4)
@@ -433,6 +441,7 @@ async def test_zmq_176_no_reports(monitors: Monitors) -> None:
     monitors.pusher().send(streamed_item())
     await monitors.proxy.advance(30)
     await monitor.next("message")
+    await monitors.arrived(monitor, "report")
     assert monitor.all("report") == []
 
 

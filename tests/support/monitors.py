@@ -18,7 +18,7 @@ from pushpin_tw.wire.tnetstring import decode
 from tests.support.origin import Asked, ScriptedOrigin, reply
 from tests.support.running import Proxy
 from tests.support.stage import Start
-from tests.support.waiting import until
+from tests.support.waiting import Waited, until
 from tests.support.zmqscene import Plain, Publishers
 
 
@@ -115,6 +115,21 @@ class Monitors(Publishers):
         plain.connect(self.stats)
         await self.proxy.watched()
         return Monitor(plain)
+
+    async def time_until(self, monitor: Monitor, kind: str, limit: float, **members: object) -> float:
+        """How many seconds pass until such a packet comes; it stays."""
+        start = self.proxy.seconds()
+        while not monitor.has(kind, **members):
+            if self.proxy.seconds() - start > limit:
+                raise Waited(f"no {kind} {members} within {limit:g} s of the proxy's clock")
+            await self.proxy.advance(0.1)
+            await self.arrived(monitor, kind)
+        return self.proxy.seconds() - start
+
+    async def arrived(self, monitor: Monitor, kind: str) -> None:
+        """Everything that was sent so far has come; ``kind`` is one that the monitor has subscribed to."""
+        if self.proxy.mark(kind):
+            await monitor.next(kind, mark=True)
 
     async def plain(self, path: str = "/plain", *headers: str) -> None:
         """A request that is passed on, and answered."""

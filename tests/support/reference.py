@@ -132,6 +132,9 @@ class ReferenceProxy(Proxy):
     async def watched(self) -> None:
         await sleep(PAUSE)
 
+    def mark(self, kind: str) -> bool:
+        return False
+
     async def time_until(self, condition: Callable[[], object], limit: float) -> float:
         start = reactor.seconds()
         while not condition():

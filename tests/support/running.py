@@ -129,6 +129,10 @@ class Proxy:
         """Wait until somebody's subscription to statistics has arrived."""
         raise NotImplementedError
 
+    def mark(self, kind: str) -> bool:
+        """Tell statistics of a type that have a member ``mark``; false when that cannot be."""
+        raise NotImplementedError
+
     async def time_until(self, condition: Callable[[], object], limit: float) -> float:
         """How many seconds pass until ``condition()`` holds."""
         raise NotImplementedError

@@ -93,6 +93,12 @@ class ServiceProxy(Proxy):
         assert statistics is not None
         await until(lambda: bool(statistics.outlet.wanted), "a subscription to statistics")
 
+    def mark(self, kind: str) -> bool:
+        statistics = self.service.statistics
+        assert statistics is not None
+        statistics.outlet.emit(kind, {"mark": True})
+        return True
+
     async def time_until(self, condition: Callable[[], object], limit: float) -> float:
         passed = 0.0
         while not condition():
