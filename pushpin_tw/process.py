@@ -24,6 +24,7 @@ from pushpin_tw.errors import ConfigError
 from pushpin_tw.notify import notify
 from pushpin_tw.options import Settings
 from pushpin_tw.pidfile import DaemonPidFile
+from pushpin_tw.reconfigure import CHANGEABLE, changes, merged
 from pushpin_tw.service import PushpinService, make_service
 from pushpin_tw.stats.journal import Journal, LoggerVoice
 from pushpin_tw.stats.logfile import JsonVoice, Logs, Output, TextVoice, Voice
@@ -250,10 +251,35 @@ class Program(MultiService):
         self._logs.close()
 
     def reload(self) -> None:
-        """What SIGHUP asks for."""
+        """What SIGHUP asks for: read the configuration again, as far as it can change, and the routes."""
         self._runner.write(INFO, "reloading")
         self._reopen()
+        self._reconfigure()
         self.pushpin.reload()
+
+    def _reconfigure(self) -> None:
+        path = self._config.file
+        try:
+            config, problems = load_config(path, self._settings)
+        except ConfigError as error:
+            problems = [error]
+        if problems:
+            for problem in problems:
+                self._runner.write(ERROR, str(problem))
+            self._runner.write(ERROR, f"{path}: nothing is changed")
+            return
+        for warning in config.warnings:
+            self._runner.write(WARN, warning)
+        changed = changes(self._config, config)
+        for key in changed:
+            if key not in CHANGEABLE:
+                place = config.places.get(key, path)
+                self._runner.write(WARN, f"{place}: {key[1]}: a change needs a restart")
+        names = [name for section, name in changed if (section, name) in CHANGEABLE]
+        if names:
+            self._config = merged(self._config, config)
+            self.pushpin.reconfigure(self._config)
+            self._runner.write(INFO, f"changed: {', '.join(names)}")
 
     def _reopen(self) -> None:
         self._logs.reopen()

@@ -74,12 +74,16 @@ class RoutesWatch(Service):
         self._clock = services.clock
         self._note = services.stats.note
         self._lines = None if lines is None else "\n".join(lines)
+        self.configure(config)
+        self._watcher: _Watcher | None = None
+        self._timer: IDelayedCall | None = None
+
+    def configure(self, config: Config) -> None:
+        """From the next time that routes are read on, do so as ``config`` says."""
         self._name = config.proxy.routesfile
         self._path = os.path.abspath(os.path.join(config.directory, self._name))
         self._iss = config.proxy.sig_iss
         self._key = load_key(config.proxy.sig_key, reader_in(config.directory))
-        self._watcher: _Watcher | None = None
-        self._timer: IDelayedCall | None = None
 
     def startService(self) -> None:
         """Read the routes, and watch their file from now on."""

@@ -40,6 +40,7 @@ from pushpin_tw.proxy.gateway import Gateway, GatewaySettings
 from pushpin_tw.proxy.held import Acceptor
 from pushpin_tw.proxy.refetch import Refetch
 from pushpin_tw.proxy.sharing import Sharing
+from pushpin_tw.reconfigure import apply
 from pushpin_tw.routeswatch import RoutesWatch, reader_in
 from pushpin_tw.routing.rewrite import Rewriter
 from pushpin_tw.routing.route import Route
@@ -133,6 +134,7 @@ class PushpinService(Relinquishing):
         self.stats = services.stats
         self.broker: Broker
         self.gateway: Gateway
+        self.rewriter: Rewriter
         self.listeners: Any
         self.routes: RoutesWatch
         self.control: Any = None
@@ -155,6 +157,25 @@ class PushpinService(Relinquishing):
     def when_ready(self, call: Callable[[], None]) -> None:
         """Call ``call`` once clients are served, which is so when this has started."""
         call()
+
+    def reconfigure(self, config: Config) -> None:
+        """Go on as ``config`` says, as far as that is possible without a restart."""
+        apply(self, config)
+
+    def configure_requests(self, config: Config) -> None:
+        """Treat requests that come from now on so."""
+        self.gateway.configure(_gateway_settings(self.lent))
+        self.rewriter.configure(config.proxy)
+
+    def configure_delivery(self, config: Config) -> None:
+        """Deliver at this pace."""
+        self.broker.fanout.configure(*_pace(config))
+
+    def configure_holds(self, config: Config) -> None:
+        """Limits of holds."""
+        room = self.gateway.acceptor.room
+        room.queue_limit = config.tw.hold_queue
+        room.subscription_max = config.handler.connection_subscription_max
 
     def reload(self) -> None:
         """Read the routes again, at once."""
@@ -280,14 +301,14 @@ class _Doors(Service):
 
 def _make_broker(services: Services) -> Broker:
     handler = services.config.handler
-    pace = Pace(handler.message_rate, services.config.tw.delivery_slice)
+    pace, hwm, block, backlog = _pace(services.config)
     fanout = Fanout(
         pace,
         services.later,
         services.stats,
-        handler.message_hwm,
-        handler.message_block_size,
-        services.config.tw.publish_backlog,
+        hwm,
+        block,
+        backlog,
         None if services.measures is None else services.measures.since("delivery", services.clock.seconds),
     )
     fanout.tally = services.tally
@@ -304,6 +325,13 @@ def _make_broker(services: Services) -> Broker:
     return broker
 
 
+def _pace(config: Config) -> tuple[Pace, int, int, int]:
+    """How fast items leave, and how many may wait."""
+    handler, tw = config.handler, config.tw
+    pace = Pace(handler.message_rate, tw.delivery_slice)
+    return pace, handler.message_hwm, handler.message_block_size, tw.publish_backlog
+
+
 def _upstream_key(services: Services) -> Key | None:
     """The key of proxies in front of this one; None when nobody is to be trusted."""
     config = services.config
@@ -316,18 +344,24 @@ def _upstream_key(services: Services) -> Key | None:
     return None
 
 
+def _gateway_settings(services: Services) -> GatewaySettings:
+    proxy = services.config.proxy
+    return GatewaySettings(
+        debug=proxy.debug,
+        accept_x_forwarded_protocol=proxy.accept_x_forwarded_protocol,
+        accept_pushpin_route=proxy.accept_pushpin_route,
+        auto_cross_origin=proxy.auto_cross_origin,
+        upstream_key=_upstream_key(services),
+    )
+
+
 def _make_gateway(service: PushpinService, services: Services, routes: Sequence[str] | None) -> None:
     config, types = services.config, target_types()
     origins = Origins(types, services)
-    settings = GatewaySettings(
-        debug=config.proxy.debug,
-        accept_x_forwarded_protocol=config.proxy.accept_x_forwarded_protocol,
-        accept_pushpin_route=config.proxy.accept_pushpin_route,
-        auto_cross_origin=config.proxy.auto_cross_origin,
-        upstream_key=_upstream_key(services),
+    rewriter = service.rewriter = Rewriter(config.proxy)
+    gateway = Gateway(
+        _gateway_settings(services), rewriter, origins, services.clock, os.urandom, services.stats
     )
-    rewriter = Rewriter(config.proxy)
-    gateway = Gateway(settings, rewriter, origins, services.clock, os.urandom, services.stats)
     gateway.tally = services.tally
     gateway.sockjs = services.shared("edge.sockjs", lambda: SockJs(services))
     filters = Filters(message_filters())

@@ -43,7 +43,7 @@ class Broker:
     ) -> None:
         """``linger``: seconds for which a channel is kept after its last response hold has left; ``wait`` and
         ``ttl`` as in ``Sequencer``; ``first_update``: whether the holds of a new channel are updated."""
-        self._fanout = fanout
+        self.fanout = fanout
         self._wheel = wheel
         self._stats = stats
         self.tally: Any = None
@@ -59,11 +59,11 @@ class Broker:
     @property
     def congested(self) -> bool:
         """See ``IBroker``."""
-        return self._fanout.congested
+        return self.fanout.congested
 
     def relieve(self, call: Callable[[], None]) -> None:
         """See ``IBroker``."""
-        self._fanout.relieve(call)
+        self.fanout.relieve(call)
 
     def accept(self, items: Iterable[Item]) -> None:
         """Queue items for the holds that wait for them, in order."""
@@ -96,7 +96,7 @@ class Broker:
         if channel.groups:
             parcel, tally = Parcel(item, self._wheel.seconds()), self.tally
             for group in channel.groups.values():
-                reached = self._fanout.add(group, parcel)
+                reached = self.fanout.add(group, parcel)
                 receivers += reached
                 if tally is not None and reached:
                     tally.sent(parcel, group.bucket, group.kind, reached)
@@ -182,7 +182,7 @@ class Broker:
     @property
     def deliveries(self) -> int:
         """How many wait for their turn."""
-        return self._fanout.deliveries
+        return self.fanout.deliveries
 
     def subscriptions(self) -> dict[str, int]:
         """How many there are, one for each hold and channel, by mode; looks at every channel."""

@@ -135,6 +135,13 @@ class Fanout:
         """How many deliveries wait for their turn."""
         return sum(bucket.waiting for bucket in self._buckets.values())
 
+    def configure(self, pace: Pace, hwm: int, block: int, backlog: int) -> None:
+        """Go on like this; what waits already was counted as before."""
+        self._pace = pace
+        self._hwm = hwm
+        self._block = block if pace.limited else -1
+        self._backlog = backlog
+
     @property
     def congested(self) -> bool:
         """Whether more items wait than should: publishers had better wait as well."""

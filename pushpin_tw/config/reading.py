@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import os.path
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -56,6 +56,8 @@ class Config:
     """The number given with ``--id``."""
     warnings: tuple[str, ...]
     """What an operator should know, one line each."""
+    places: Mapping[tuple[str, str], str] = dataclasses.field(default_factory=dict, repr=False, compare=False)
+    """By section and key: ``FILE:LINE`` where it is set."""
 
     @property
     def file_prefix(self) -> str:
@@ -133,6 +135,7 @@ def check_config(
         directory=directory,
         instance=instance,
         warnings=tuple(warnings),
+        places={key: f"{entry.file}:{entry.line}" for key, entry in entries.items()},
     )
     return config, sorted(reader.problems, key=lambda problem: (problem.file != file, problem.line))
 

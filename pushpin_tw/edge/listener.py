@@ -105,6 +105,15 @@ class ClientListeners:
             self.stopService()
             raise
 
+    def configure(self, config: Any) -> None:
+        """Other limits, from now on: of clients, of silence, of what waits for those who do not read."""
+        self._config = config
+        self._limit = config.runner.client_maxconn
+        self._room = min(self._limit, _room())
+        self.watch.configure(config.tw.head_timeout, config.tw.silence_timeout)
+        self._sockets.limit = config.tw.socket_queue
+        self._resume()
+
     @property
     def clients(self) -> int:
         """How many there are."""

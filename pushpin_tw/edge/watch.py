@@ -45,6 +45,10 @@ class Deadlines:
         """Wait no more; harmless for who does not."""
         self._waiting.pop(thing, None)
 
+    def configure(self, delay: float) -> None:
+        """Who begins to wait from now on waits so long, but not less than those before."""
+        self._delay = delay
+
     def hand_over(self, other: Deadlines) -> None:
         """Everybody waits there instead, from now on."""
         waiting, self._waiting = self._waiting, {}
@@ -98,6 +102,14 @@ class Watch:
         self.idle.add(connection)
         if not self.due:
             self._wheel.schedule(self, self._silence / ROUNDS)
+
+    def configure(self, head_timeout: float, silence_timeout: float) -> None:
+        """Other timeouts, in seconds, from now on."""
+        if not self.resigned:
+            self.idle.configure(head_timeout)
+        self._silence = silence_timeout
+        if self.live:
+            self._wheel.schedule(self, silence_timeout / ROUNDS)
 
     def resign(self, grace: float, silent: Callable[[Any], None]) -> None:
         """From now on no connection is to be kept alive; ``silent(connection)`` follows for those on which

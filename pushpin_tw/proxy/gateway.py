@@ -72,8 +72,7 @@ class Gateway:
         self.table = RouteTable([])
         self.origins = origins
         self.stats = stats
-        self.debug = settings.debug
-        self._settings = settings
+        self.configure(settings)
         self._rewriter = rewriter
         self._clock = clock
         self._entropy = entropy
@@ -84,6 +83,11 @@ class Gateway:
         """ITally; None when nobody wants figures."""
         self.sharing: Sharing | None = None
         """Who lets equal requests share an exchange; None when each is asked for itself."""
+
+    def configure(self, settings: GatewaySettings) -> None:
+        """Obey these, from now on."""
+        self.debug = settings.debug
+        self._settings = settings
 
     def handle_request(self, request: Request, body: Any, responder: Any) -> None:
         """Answer ``request``; see ``IGateway``."""

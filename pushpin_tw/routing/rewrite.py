@@ -67,6 +67,10 @@ class Rewriter:
     """Rewrites requests as one configuration says."""
 
     def __init__(self, section: ProxySection) -> None:
+        self.configure(section)
+
+    def configure(self, section: ProxySection) -> None:
+        """Rewrite as ``section`` says, from now on."""
         self._rule = ForwardedRule.parse(section.x_forwarded_for)
         self._trusted_rule = ForwardedRule.parse(section.x_forwarded_for_trusted)
         self._need_mark = frozenset(name.lower().encode() for name in section.orig_headers_need_mark)

@@ -54,6 +54,15 @@ class Journal:
         self._voices = voices
         self._proxy = voices["proxy"]
         self._handler = voices["handler"]
+        self._use(config)
+
+    def configure(self, config: Config) -> None:
+        """Go on as ``config`` says."""
+        for service, voice in self._voices.items():
+            voice.level = config.runner.log_level.of(service)
+        self._use(config)
+
+    def _use(self, config: Config) -> None:
         self._log_from = config.proxy.log_from
         self._log_user_agent = config.proxy.log_user_agent
         self.wants_requests = self._proxy.level >= INFO

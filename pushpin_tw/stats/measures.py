@@ -52,6 +52,7 @@ class Measures:
         self._gauges: dict[str, Callable[[], Mapping[str, int]]] = {}
         self._count_behind = behind.count
         self._took_behind = behind.took
+        self._behind = behind
         self.wants_requests = behind.wants_requests
         self.wants_holds = behind.wants_holds
         # What is not counted here passes through without a stop.
@@ -61,6 +62,12 @@ class Measures:
         self.published = behind.published
         self.note = behind.note
         self.failure = behind.failure
+
+    def configure(self, config: Any) -> None:
+        """Let who is behind go on as ``config`` says."""
+        self._behind.configure(config)
+        self.wants_requests = self._behind.wants_requests
+        self.wants_holds = self._behind.wants_holds
 
     def count(self, name: str, n: int = 1, route: str = "") -> None:
         """See ``IStatsSink``."""

@@ -156,6 +156,9 @@ class Child:
         if self._backends is not None:
             self._backends.hear(*words)
 
+    def _do_reconfigure(self, packed: bytes) -> None:
+        self._serving.reconfigure(pickle.loads(packed))  # from the parent
+
     def _do_reload(self) -> None:
         self._serving.reload()
 

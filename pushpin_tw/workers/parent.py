@@ -116,6 +116,12 @@ class Parent(Relinquishing):
         """Call ``call`` once all workers serve."""
         self.crew.on_ready = call
 
+    def reconfigure(self, config: Config) -> None:
+        """Let all workers, and those to come, go on as ``config`` says."""
+        self.config = self.lent.config = config
+        self.lent.stats.configure(config)
+        self.crew.tell("reconfigure", pickle.dumps(share(config, self._count)))
+
     def reload(self) -> None:
         """Let all workers read the routes again."""
         self.crew.tell("reload")

@@ -49,6 +49,7 @@ LEVELS = {
     "inlet": 6,
     "notify": 6,
     "pidfile": 6,
+    "reconfigure": 6,
     "upgrade": 6,
     "destinations": 6,
     "monitoring": 6,
