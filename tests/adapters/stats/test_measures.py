@@ -82,3 +82,13 @@ def test_what_is_taken_is_plain_and_not_touched_later() -> None:
     measures.took("delivery", 0.25)
     assert json.dumps(taken) == before
     assert decode(encode(taken)).keys() == taken.keys()
+
+
+def test_what_is_measured_often_has_a_shorter_way() -> None:
+    measures = Measures(RecordedStats())
+    ended = measures.since("delivery", lambda: 100.0)
+    assert measures.take()["times"] == [["delivery", "", 0.0, [0] * (len(BOUNDS) + 1)]]
+    ended(99.75, 2)
+    measures.took("delivery", 0.25)
+    [[_, _, total, counts]] = measures.take()["times"]
+    assert (total, sum(counts)) == (0.75, 3)

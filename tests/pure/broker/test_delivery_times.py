@@ -41,13 +41,13 @@ def test_deliveries_wait_for_the_rate() -> None:
     world = World(rate=40)
     world.listen(*[Listener() for _ in range(3)])
     world.listen(*[Listener(bucket="other") for _ in range(2)])
-    assert world.fanout.deliveries == 0
+    assert world.broker.deliveries == 0
     world.publish("a", "b")
-    assert world.fanout.deliveries == 10
+    assert world.broker.deliveries == 10
     world.turn()
-    assert world.fanout.deliveries == 9
+    assert world.broker.deliveries == 9
     world.settle()
-    assert world.fanout.deliveries == 0
+    assert world.broker.deliveries == 0
 
 
 def test_subscriptions_are_counted_by_mode() -> None:
