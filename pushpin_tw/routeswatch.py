@@ -61,10 +61,12 @@ class RoutesWatch(Service):
         use: Callable[[list[Route]], object],
         services: Any,
         lines: Iterable[str] | None = None,
+        quiet: bool = False,
     ) -> None:
         """``use`` is given the routes of each new table; ``services`` is an ``IServices``.
 
-        With ``lines``, those of ``--route``, no file is read and nothing is watched.
+        With ``lines``, those of ``--route``, no file is read and nothing is watched.  ``quiet``: another
+        process reads the same and tells the log about it.
         """
         self.trouble = "routes were not read yet"
         """What is wrong with the routes; empty when nothing is."""
@@ -73,6 +75,8 @@ class RoutesWatch(Service):
         self._reactor = services.reactor
         self._clock = services.clock
         self._note = services.stats.note
+        self._tell = _nothing if quiet else self._note
+        """For what is the same in each process."""
         self._lines = None if lines is None else "\n".join(lines)
         self.configure(config)
         self._watcher: _Watcher | None = None
@@ -116,7 +120,7 @@ class RoutesWatch(Service):
 
     def _settled(self) -> None:
         self._timer = None
-        self._note("info", "routes file changed, reloading")
+        self._tell("info", "routes file changed, reloading")
         self._load()
 
     def _load(self) -> None:
@@ -128,13 +132,14 @@ class RoutesWatch(Service):
             with open(self._path, "rb") as file:
                 text = file.read().decode("utf-8", "surrogateescape")
         except OSError as error:
-            self._note("warn", f"unable to open routes file: {self._name}")
+            exhausted = error.errno in _EXHAUSTED
+            (self._note if exhausted else self._tell)("warn", f"unable to open routes file: {self._name}")
             self.trouble = "routes file cannot be read"
-            if error.errno in _EXHAUSTED:
+            if exhausted:
                 self._changed()  # it may have, and nobody would say so again
             return
         count = self._parse(text, self._name, os.path.dirname(self._path))
-        self._note("info", f"routes loaded with {count} entries")
+        self._tell("info", f"routes loaded with {count} entries")
 
     def _parse(self, text: str, file: str, directory: str) -> int:
         """Use the routes in ``text``; how many there are.
@@ -144,7 +149,7 @@ class RoutesWatch(Service):
         keys = KeySource(self._iss, self._key, reader_in(directory), reader_in(""))
         routes, warnings = parse_routes(text, file, self._types, keys)
         for warning in warnings:
-            self._note("warn", warning)
+            self._tell("warn", warning)
         self._use(routes)
         self.trouble = "" if routes else "there are no routes"
         return len(routes)
@@ -161,6 +166,10 @@ class RoutesWatch(Service):
         if self._watcher is not None:
             self._watcher.stop()
             self._watcher = None
+
+
+def _nothing(level: str, text: str) -> None:
+    pass
 
 
 def _signature(path: str) -> tuple[int, ...] | None:

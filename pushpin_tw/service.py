@@ -392,4 +392,5 @@ def _make_gateway(service: PushpinService, services: Services, routes: Sequence[
         origins.keep(table_routes)
 
     service.gateway = gateway
-    service.routes = RoutesWatch(config, types, use, services, lines=routes)
+    quiet = service.worker is not None and service.worker.number > 0
+    service.routes = RoutesWatch(config, types, use, services, lines=routes, quiet=quiet)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -36,12 +37,12 @@ class Desk:
         self._events = events
         self.watch: RoutesWatch
 
-    def open(self, routesfile: str = "routes", lines: list[str] | None = None) -> None:
+    def open(self, routesfile: str = "routes", lines: list[str] | None = None, quiet: bool = False) -> None:
         proxy = SimpleNamespace(routesfile=routesfile, sig_iss="pushpin", sig_key="file:key")
         config: Any = SimpleNamespace(proxy=proxy, directory=str(self.path.parent))
         stats = SimpleNamespace(note=lambda level, text: self.log.append(f"{level}: {text}"))
         services = SimpleNamespace(reactor=self._events, clock=self.clock, stats=stats)
-        self.watch = RoutesWatch(config, TYPES, self.tables.append, services, lines)
+        self.watch = RoutesWatch(config, TYPES, self.tables.append, services, lines, quiet)
         self.watch.startService()
 
     @property
@@ -97,6 +98,37 @@ async def test_c039_a_change_in_place(make_desk: Callable[[Any], Desk], events: 
     desk.path.write_text("c test\nd test\n")
     await desk.reloaded()
     assert desk.hosts == ["c", "d"]
+
+
+@pytest.mark.parametrize("events", [NOTIFIED, POLLED])
+@pytest_twisted.ensureDeferred
+async def test_another_process_tells_about_it(make_desk: Callable[[Any], Desk], events: Any) -> None:
+    desk = make_desk(events)
+    desk.path.write_text("a test\nbad\n")
+    desk.open(quiet=True)
+    desk.path.write_text("b test\n")
+    await desk.noticed()
+    desk.clock.advance(DELAY)
+    assert desk.hosts == ["b"]
+    desk.path.unlink()
+    desk.watch.reload()
+    assert desk.watch.trouble == "routes file cannot be read"
+    assert desk.log == []
+
+
+def test_what_only_this_process_knows_is_told(make_desk: Callable[[Any], Desk]) -> None:
+    desk = make_desk(None)
+    desk.path.write_text("a test\n")
+    desk.open(quiet=True)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        desk.watch.reload()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert desk.log == ["warn: unable to open routes file: routes"]
+    desk.clock.advance(DELAY)
+    assert desk.watch.trouble == ""
 
 
 @pytest.mark.parametrize("events", [NOTIFIED, POLLED])
