@@ -173,7 +173,8 @@ def test_a_websocket(front: Front) -> None:
 
 
 def test_a_websocket_that_is_refused(front: Front) -> None:
-    with pytest.raises(InvalidStatus) as refused:
-        connect(f"ws://127.0.0.1:{front.port}/test/nothing").close()
+    address = f"ws://127.0.0.1:{front.port}/test/nothing"
+    with pytest.raises(InvalidStatus) as refused, connect(address):
+        pass
     assert refused.value.response.status_code == 404
     assert refused.value.response.body == b"no such test resource\n"
