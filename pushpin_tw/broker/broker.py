@@ -51,6 +51,8 @@ class Broker:
         self._linger = linger
         self._channels: dict[str, Channel] = {}
         self._watchers: list[Any] = []
+        self._subscriptions = dict.fromkeys(MODES, 0)
+        """How many there are, by kind of hold."""
         self._on_linger = self._linger_over  # one for all channels
         self._sequencer = Sequencer(wheel, stats, wait, ttl)
         self._refreshing = Refreshing(wheel, stats)
@@ -115,6 +117,7 @@ class Broker:
                 watcher.channel_opened(channel)
         if not record.add(hold):
             return
+        self._subscriptions[hold.kind] += 1
         if self.tally is not None:
             self.tally.joined(MODES[hold.kind], channel)
         if hold.kind == RESPONSE and record.lingers:
@@ -126,6 +129,7 @@ class Broker:
         record = self._channels.get(channel)
         if record is None or not record.remove(hold):
             return
+        self._subscriptions[hold.kind] -= 1
         last = not record.holds[hold.kind]
         lingers = last and hold.kind == RESPONSE and self._linger > 0
         if self.tally is not None:
@@ -185,12 +189,8 @@ class Broker:
         return self.fanout.deliveries
 
     def subscriptions(self) -> dict[str, int]:
-        """How many there are, one for each hold and channel, by mode; looks at every channel."""
-        found = dict.fromkeys(MODES.values(), 0)
-        for record in self._channels.values():
-            for kind, count in record.holds.items():
-                found[MODES[kind]] += count
-        return found
+        """How many there are, one for each hold and channel, by mode."""
+        return {MODES[kind]: count for kind, count in self._subscriptions.items()}
 
     def recover(self) -> None:
         """Forget all last ids; every hold asks its origin again, as its turn comes."""
@@ -207,10 +207,15 @@ class Broker:
         groups = () if record is None else record.groups.values()
         self._refreshing.add([hold for group in groups if group.kind == SOCKET for hold in group.members])
 
-    def learn(self, channel: str, last_id: str) -> None:
-        """The last id of ``channel``, as it is known elsewhere; harmless when it is known here as well."""
+    def learn(self, channel: str, last_id: str | None) -> None:
+        """Somebody elsewhere listens to ``channel`` already, so that its items are on their way here in any
+        case; ``last_id`` is its last one if that is known, and harmless when it is known here as well."""
         record = self._channels.get(channel)
         if record is None:
+            return
+        if self._newcomers is not None:
+            self._newcomers.known(record)
+        if last_id is None:
             return
         sequence = self._sequence(record)
         if sequence.last_id is None:
