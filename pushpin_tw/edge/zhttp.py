@@ -39,6 +39,8 @@ MANY = 101_000
 """Other packets that may wait, for us or for a program."""
 LINGER = 500
 """Milliseconds for which packets may still leave when all ends."""
+RETRY = 2.0
+"""Seconds until a process tries again to get addresses that another one has."""
 PROBE_ACK = b"probe-ack"
 
 
@@ -48,7 +50,7 @@ class ZhttpInlet:
     def __init__(self, config: Any, gateway: Any, services: Any, shared: bool = False) -> None:
         """``config`` is a ``config.Config``, ``gateway`` an ``IGateway``, ``services`` an ``IServices``.
 
-        ``shared``: other processes want the same addresses, and one of them will do.
+        ``shared``: other processes want the same addresses, and one at a time has them.
         """
         self.services = services
         self.sessions: dict[Key, Session] = {}
@@ -62,12 +64,16 @@ class ZhttpInlet:
         self._limit: int = config.runner.client_maxconn
         self._complaints = Complaints("zhttp in", services, "packets-invalid", "connmgr")
         self._sockets: list[ZmqSocket] = []
+        self.due = self.slot = 0
 
     # ---- start and stop ------------------------------------------------------------------------------------
 
     def startService(self) -> None:
         """:raises ConfigError: an address cannot be used."""
         self.own = b"proxy_%d" % os.getpid()
+        self._bind()
+
+    def _bind(self) -> None:
         many: Options = {zmq.SNDHWM: MANY, zmq.RCVHWM: MANY, zmq.LINGER: LINGER}
         try:
             out, stream, back = zhttp_specs(parse_zmq_spec(self._config.tw.zhttp_in_spec))
@@ -77,11 +83,19 @@ class ZhttpInlet:
         except RouteSyntaxError as problem:
             raise ConfigError(str(problem), key=KEY) from None
         except OSError as problem:
-            self.stopService()
-            if self._shared and problem.errno == errno.EADDRINUSE:
-                return
-            raise ConfigError(f"cannot use {problem.filename}: {problem.strerror}", key=KEY) from None
-        self.services.stats.note("info", f"zhttp in: {', '.join(self.addresses)}", "connmgr")
+            self._close()
+            if not self._shared or problem.errno != errno.EADDRINUSE:
+                raise ConfigError(f"cannot use {problem.filename}: {problem.strerror}", key=KEY) from None
+            self.services.wheel.schedule(self, RETRY)
+        else:
+            self.services.stats.note("info", f"zhttp in: {', '.join(self.addresses)}", "connmgr")
+
+    def expired(self) -> None:
+        """Whoever has the addresses may have gone."""
+        try:
+            self._bind()
+        except ConfigError as problem:
+            self.services.stats.note("error", str(problem), "connmgr")
 
     def _open(self, kind: int, spec: str, options: Options, received: Any) -> ZmqSocket:
         socket = zmq_room(self.services).open(kind, received, options)
@@ -91,8 +105,12 @@ class ZhttpInlet:
 
     def stopService(self) -> None:
         """Cancel all sessions, and close the sockets."""
+        self.services.wheel.cancel(self)
         for session in list(self.sessions.values()):
             session.end(tell=True)
+        self._close()
+
+    def _close(self) -> None:
         for socket in self._sockets:
             socket.close()
         self._sockets = []

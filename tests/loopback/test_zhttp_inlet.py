@@ -481,9 +481,26 @@ def test_an_address_that_is_taken(tmp_path: Path, services: LentServices) -> Non
         inlet(f"ipc://{tmp_path}/z", services).startService()
     other = inlet(f"ipc://{tmp_path}/z", services, shared=True)
     other.startService()
+    services.clock.advance(3)
     assert other.addresses == () and len(first.addresses) == 3
-    other.stopService()
     first.stopService()
+    services.clock.advance(3)
+    assert len(other.addresses) == 3
+    other.stopService()
+    assert services.wheel.waiting == 0
+
+
+def test_an_address_that_becomes_unusable(tmp_path: Path, services: LentServices) -> None:
+    first = inlet(f"ipc://{tmp_path}/d/z", services)
+    (tmp_path / "d").mkdir()
+    first.startService()
+    other = inlet(f"ipc://{tmp_path}/d/z", services, shared=True)
+    other.startService()
+    first.stopService()
+    (tmp_path / "d").rmdir()
+    services.clock.advance(3)
+    assert other.addresses == () and services.stats.notes[-1][0] == "error"
+    other.stopService()
 
 
 @pytest.mark.parametrize("spec", ["nonsense", "tcp://127.0.0.1", "tcp://127.0.0.1:a", "tcp://127.0.0.1:0"])
