@@ -26,6 +26,7 @@ class Newcomers:
         self._wheel = wheel
         self._ready = ready
         self._row: deque[tuple[float, Channel]] = deque()
+        self._known: set[Channel] = set()
 
     def add(self, channel: Channel) -> None:
         """A channel has come to be."""
@@ -33,11 +34,19 @@ class Newcomers:
         if not self.due:
             self._wheel.schedule(self, PATIENCE)
 
+    def known(self, channel: Channel) -> None:
+        """One that was added is none after all: items have reached this process before."""
+        if any(channel is each for _, each in self._row):
+            self._known.add(channel)
+
     def expired(self) -> None:
         """The wheel's call."""
         now = self._wheel.seconds()
         while self._row and self._row[0][0] <= now + GRAIN:
             _, channel = self._row.popleft()
-            self._ready(channel)
+            if channel in self._known:
+                self._known.remove(channel)
+            else:
+                self._ready(channel)
         if self._row:
             self._wheel.schedule(self, self._row[0][0] - now)

@@ -95,7 +95,7 @@ class Sequencer:
     """The order of all channels, and the ids that were seen; an entry of the timer wheel."""
 
     def __init__(self, wheel: Wheel, stats: Any, wait: float, ttl: float) -> None:
-        """``wait``: seconds that an early item waits; ``ttl``: seconds that an id is known; 0 for not at all."""
+        """``wait``: seconds that an early item waits; ``ttl``: seconds that an id is known; 0: not at all."""
         self.due = 0
         self.slot = 0
         self._wheel = wheel

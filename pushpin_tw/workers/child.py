@@ -130,7 +130,7 @@ class Child:
             self.link.pause()
             broker.relieve(self.link.resume)
 
-    def _do_last(self, channel: str, last_id: str) -> None:
+    def _do_known(self, channel: str, last_id: str | None) -> None:
         self._serving.broker.learn(channel, last_id)
 
     def _do_wanted(self, kinds: list[str]) -> None:

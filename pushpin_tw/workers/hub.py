@@ -83,15 +83,17 @@ class Hub:
         self.drained()
 
     def opened(self, worker: int, channel: str) -> None:
-        """A worker holds ``channel`` from now on; it is told how far that has come."""
+        """A worker holds ``channel`` from now on.  When it is not the first one, it is told so, and how far
+        the channel has come."""
         record = self._channels.get(channel)
         if record is None:
             record = self._channels[channel] = Channel(channel)
             for watcher in self._watchers:
                 watcher.channel_opened(channel)
+        elif worker not in record.holders:
+            last_id = None if record.sequence is None else record.sequence.last_id
+            self._links[worker].send_encoded(encode(("known", channel, last_id)))
         record.holders = self._same(record.holders | {worker})
-        if record.sequence is not None and record.sequence.last_id is not None:
-            self._links[worker].send_encoded(encode(("last", channel, record.sequence.last_id)))
 
     def closed(self, worker: int, channel: str) -> None:
         """The opposite."""

@@ -179,6 +179,7 @@ async def test_zmq_132_no_lingering(publishers: Publishers) -> None:
     await xpub.told(b"\0c")
 
 
+@pytest.mark.one_process
 @case
 async def test_zmq_133_a_stream_ends_the_lingering(publishers: Publishers) -> None:
     proxy = await publishers.begin(subscription_linger=8)

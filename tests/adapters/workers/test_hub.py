@@ -122,7 +122,7 @@ def test_early_items_wait_here_for_all_workers() -> None:
     world.hold("c", 0)
     world.publish(item("1", id="1"), item("3", id="3", prev_id="2"))
     world.hold("c", 1)
-    assert world.wires[1].sent == [("last", "c", "1")]
+    assert world.wires[1].sent == [("known", "c", "1")]
     world.publish(item("2", id="2", prev_id="1"))
     assert world.wires[0].items == ["1", "2 3"]
     assert world.wires[1].items == ["2 3"]
@@ -145,7 +145,7 @@ def test_a_last_id_that_says_nothing_is_not_told() -> None:
     world.hub.forgotten("c")
     world.hub.forgotten("unknown")
     world.hold("c", 1)
-    assert world.wires[1].sent == []
+    assert world.wires[1].sent == [("known", "c", None)]
 
 
 def test_recovery_is_for_everybody() -> None:
@@ -156,7 +156,7 @@ def test_recovery_is_for_everybody() -> None:
     world.hub.recover()
     assert [wire.sent[-1] for wire in world.wires] == [("recover",)] * 3
     world.hold("c", 1)
-    assert ("last", "c", "1") not in world.wires[1].sent
+    assert world.wires[1].sent[-1] == ("known", "c", None)
 
 
 def test_publishers_that_filter_are_told_of_the_first_and_the_last_worker() -> None:

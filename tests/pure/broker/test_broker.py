@@ -419,3 +419,16 @@ def test_watchers_learn_that_a_last_id_says_nothing_any_more() -> None:
     world.broker.learn("c", "7")
     world.broker.forget("c")
     assert watcher.told == ["+c", "?c", "?c"]
+
+
+def test_a_channel_that_is_listened_to_elsewhere_is_not_new() -> None:
+    world, hold, other = World(first_update=True), Taker(), Taker()
+    world.broker.subscribe(hold, "c")
+    world.broker.subscribe(other, "d")
+    world.broker.learn("c", None)
+    world.clock.advance(1.2)
+    assert (hold.updates, other.updates) == (0, 1)
+    world.broker.learn("c", None)
+    world.broker.subscribe(Taker(), "e")
+    world.clock.advance(1.2)
+    assert (hold.updates, hold.rechecks) == (0, 0)
