@@ -26,6 +26,7 @@ from pushpin_tw.proxy.held import Acceptance, Acceptor
 from tests.support.origin import Asked, hold
 from tests.support.running import R, S
 from tests.support.stage import Stage
+from tests.support.waiting import until
 
 case = pytest_twisted.ensureDeferred
 
@@ -94,7 +95,7 @@ PUBLISHING = [
     (Fanout, "_deliver"),
     (Batch, "encode"),
     (Group, "snapshot"),
-    (Parcel, "action"),
+    (Parcel, "part"),
     (Parcel, "encoded"),
     (Template, "fill"),
     (ResponseFormat, "merge"),
@@ -119,7 +120,7 @@ async def test_a_fault_while_publishing(
         formats = {R: {"body": "lost", "headers": {"X": "1"}}, S: {"content": "lost"}}
         await stage.proxy.post([{"channel": "c", "formats": formats}] * 2)
         await proxies_on(stage)
-        assert calls
+        await until(lambda: bool(calls), f"a call of {name}")
     found = tracebacks(stage)
     assert found
     assert all("Injected" in text and "Traceback" in text for text in found)

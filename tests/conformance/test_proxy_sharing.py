@@ -16,6 +16,7 @@ SHARING = {"share_all": "true"}
 SHARED = re.compile(r" shared=0x[0-9a-f]+")
 
 
+@pytest.mark.one_process
 @case
 async def test_c169_equal_requests_at_the_same_time(stage: Stage) -> None:
     await stage.start(lambda asked: None, handler=SHARING)
@@ -89,6 +90,7 @@ async def test_c169_all_are_held(stage: Stage, mode: str, form: str, key: str) -
     assert len(stage.origin.requests) == 1
 
 
+@pytest.mark.one_process
 @case
 async def test_c169_the_first_one_goes(stage: Stage) -> None:
     await stage.start(lambda asked: None, handler=SHARING)

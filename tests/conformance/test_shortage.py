@@ -71,6 +71,7 @@ async def test_a_backend_without_a_descriptor_is_answered_for_and_logged_once(st
     assert (await client.read_response()).body == b"other"
 
 
+@pytest.mark.one_process
 @case
 async def test_clients_leave_descriptors_to_others(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
@@ -92,6 +93,7 @@ async def test_clients_leave_descriptors_to_others(stage: Stage, monkeypatch: py
     assert proxy.lines("connmgr")[1:] == complaint
 
 
+@pytest.mark.one_process
 @case
 async def test_routes_that_could_not_be_read_are_read_later(stage: Stage, tmp_path: Path) -> None:
     routes = tmp_path / "routes"
