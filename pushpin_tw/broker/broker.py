@@ -207,10 +207,15 @@ class Broker:
         groups = () if record is None else record.groups.values()
         self._refreshing.add([hold for group in groups if group.kind == SOCKET for hold in group.members])
 
-    def learn(self, channel: str, last_id: str) -> None:
-        """The last id of ``channel``, as it is known elsewhere; harmless when it is known here as well."""
+    def learn(self, channel: str, last_id: str | None) -> None:
+        """Somebody elsewhere listens to ``channel`` already, so that its items are on their way here in any
+        case; ``last_id`` is its last one if that is known, and harmless when it is known here as well."""
         record = self._channels.get(channel)
         if record is None:
+            return
+        if self._newcomers is not None:
+            self._newcomers.known(record)
+        if last_id is None:
             return
         sequence = self._sequence(record)
         if sequence.last_id is None:
