@@ -12,6 +12,7 @@ import pytest
 from pushpin_tw.config import Config, parse_config
 from pushpin_tw.options import Options, usage
 from pushpin_tw.publish.cli import main as publish
+from pushpin_tw.reconfigure import CHANGEABLE
 from pushpin_tw.publish.ctl import main as ctl
 from tests.rules.documents import DOCS, ROOT, Row, chapter, rows
 
@@ -81,6 +82,18 @@ def test_every_key_stands_in_the_shipped_configuration(section: str) -> None:
     told = {name for name, row in documented(section).items() if row.effect and not row.deprecated}
     assert told - shipped == set()
     assert shipped - documented(section).keys() == set()
+
+
+# ---- SIGHUP ------------------------------------------------------------------------------------------------
+
+
+def test_keys_that_can_change_at_run_time_are_told() -> None:
+    told = {
+        (row.cells[0].strip("`[]"), name)
+        for row in rows(chapter("howto/stopping.rst", "Change the configuration"))
+        for name in re.findall(r"``(\w+)``", row.cells[1])
+    }
+    assert told == CHANGEABLE
 
 
 # ---- routes ------------------------------------------------------------------------------------------------
