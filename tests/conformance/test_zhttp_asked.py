@@ -484,3 +484,30 @@ async def test_the_proxy_ends(asking: Asking) -> None:
     await proxy.stop()
     asking._started = False
     await program.expect("1", 1, type=b"cancel")
+
+
+@case
+async def test_statistics(asking: Asking, tmp_path: Path) -> None:
+    """Requests are connections as any others are, as long as they last."""
+    proxy: Any = await asking.begin(_plain_or_held, handler={"stats_spec": f"ipc://{tmp_path}/stats"})
+    program = await asking.program()
+    tally = proxy.service.lent.tally
+    program.ask("1", {"peer-address": "192.0.2.7"}, uri="https://example.com/stream")
+    await program.expect("1", 0, type=b"keep-alive")
+    await proxy.held("c")
+    (held,) = [each for turn in tally.connections.turns for each in turn.values()]
+    assert (held.kind, held.secure, held.address) == ("http", True, "192.0.2.7")
+    assert (await program.heard())["more"] is True
+    program.ask("2")
+    await program.expect("2", 0, type=b"keep-alive")
+    assert (await program.heard())["body"] == b"hello\n"
+    assert len(tally.connections) == 1
+    program.say("1", None, type="cancel")
+    await proxy.held("c", 0)
+    assert len(tally.connections) == 0
+    counts = tally.routes[""]
+    assert counts.client_content_sent == 6 and counts.client_header_sent > 0
+
+
+def _plain_or_held(asked: Asked) -> bytes:
+    return hold("stream", channel="c") if asked.target == "/stream" else OK
