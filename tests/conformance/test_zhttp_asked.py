@@ -458,6 +458,7 @@ async def test_clients_behind_the_program(asking: Asking) -> None:
     assert second.get("X-Forwarded-Proto") is None
 
 
+@pytest.mark.one_process
 @case
 async def test_a_limit_of_sessions(asking: Asking) -> None:
     """Beyond it requests wait with the program."""
@@ -486,6 +487,7 @@ async def test_the_proxy_ends(asking: Asking) -> None:
     await program.expect("1", 1, type=b"cancel")
 
 
+@pytest.mark.one_process
 @case
 async def test_statistics(asking: Asking, tmp_path: Path) -> None:
     """Requests are connections as any others are, as long as they last."""

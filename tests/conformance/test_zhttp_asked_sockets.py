@@ -233,6 +233,7 @@ async def test_a_program_that_takes_nothing(asking: Asking) -> None:
     assert sum("does not read" in line for line in lines) == 1
 
 
+@pytest.mark.one_process
 @case
 async def test_sockets_and_silence(asking: Asking) -> None:
     program, backend = await opened(asking)

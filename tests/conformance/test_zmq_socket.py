@@ -523,6 +523,7 @@ async def test_a_client_that_does_not_read_grants_nothing(workplace: Workplace) 
     await session.granted(200_000)
 
 
+@pytest.mark.one_process
 @pytest.mark.differs("there is no looking into it")
 @case
 async def test_a_worker_that_grants_nothing_stops_the_client(workplace: Workplace) -> None:

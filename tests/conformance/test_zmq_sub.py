@@ -306,6 +306,7 @@ async def test_zmq_141_no_update_on_a_channel_that_lingers(publishers: Publisher
     assert len(publishers.origin.requests) == 2
 
 
+@pytest.mark.one_process
 @case
 async def test_an_update_on_a_channel_whose_lingering_was_ended(publishers: Publishers) -> None:
     """It was without a subscription in between."""
