@@ -288,6 +288,7 @@ async def test_c189_a_key_of_its_own_for_each(scene: SocketStage) -> None:
     assert len(keys) == 5
 
 
+@pytest.mark.one_process
 @pytest.mark.differs("the reference leaves HTTP to another process")
 @case
 async def test_c189_over_a_connection_that_has_carried_requests(scene: SocketStage) -> None:

@@ -22,7 +22,7 @@ SESSIONS = 30
 
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[Crowd]:
-    place = Crowd(tmp_path, "", 3, ROUTES)
+    place = Crowd(tmp_path, "drain_seconds=0.5", 3, ROUTES)
     yield place
     place.close()
 
@@ -134,3 +134,13 @@ def test_a_worker_that_dies(place: Crowd, callers: list[Caller]) -> None:
         return [caller.ask("xhr") for caller in new] == [(200, "o\n")] * SESSIONS
 
     eventually(all_begin, "a successor")
+
+
+def test_the_end(place: Crowd, callers: list[Caller]) -> None:
+    """Everybody is let go by the worker that has the session, wherever the connection is."""
+    for caller in callers:
+        caller.listen()
+    place.command.signal(signal.SIGTERM)
+    assert [caller.line() for caller in callers] == ['c[1001,"Connection closed"]'] * SESSIONS
+    assert [caller.line() for caller in callers] == [""] * SESSIONS
+    assert place.command.end() == 0
