@@ -7,7 +7,7 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks import inputs, measures, replies, sockets, streamed
+from benchmarks import inputs, measures, replies, scaling, sockets, streamed
 from benchmarks.events import Events
 from benchmarks.headline.command import main as headline
 from benchmarks.load import FILES_KEPT_FREE, LoadProcesses
@@ -23,6 +23,7 @@ MEASURES = {
     **sockets.MEASURES,
     **replies.MEASURES,
     **streamed.MEASURES,
+    **scaling.MEASURES,
 }
 OTHERS_MAX = 0.1  # share of the machine that others may use before the reader is warned
 

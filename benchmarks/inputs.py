@@ -50,15 +50,16 @@ def inputs(bench: Bench, kind: type[Server], table: Table) -> None:
             listeners, publisher = Child(Listeners), Child(Publisher)
             try:
                 with bench.start(kind) as server:
-                    _measure(bench, server, table, listeners, publisher, own, push)
+                    measure_input(bench, server, table, listeners, publisher, own, push)
             finally:
                 listeners.stop()
                 publisher.stop()
 
 
-def _measure(
+def measure_input(
     bench: Bench, server: Server, table: Table, listeners: Child, publisher: Child, own: bool, push: bool
 ) -> None:
+    """All rounds of items to streams on channels of their `own` or on one, by PULL (`push`) or SUB: a row."""
     paths = [f"/stream/{number}" if own else "/stream" for number in range(HOLDS)]
     held = listeners.ask("open", server.address, [get_request(path) for path in paths], server.opening)
     channels = [f"{CHANNEL}-{number}" for number in range(HOLDS)] if own else [CHANNEL]

@@ -14,6 +14,8 @@ import select
 import socket
 from multiprocessing.connection import Connection
 
+from benchmarks.process import schedule
+
 CHANNEL = "bench"
 PLAIN_BODY = b"hello from the origin\n"
 OPENING = b"open\n"
@@ -142,6 +144,10 @@ class OriginProcess:
                 data += piece
         counts: dict[str, int] = json.loads(data.partition(b"\r\n\r\n")[2])
         return counts["/hold"] + counts["/stream"] + counts["/auth"]
+
+    def cpu_seconds(self) -> float:
+        """Processor time that it has used so far."""
+        return 0.0 if self._process.pid is None else schedule(self._process.pid)[0]
 
     def stop(self) -> None:
         """End the process."""

@@ -304,6 +304,7 @@ class Ours(Pushpin):
     """This program, from this checkout, on the interpreter that runs the benchmark."""
 
     name = "pushpin_tw"
+    workers: ClassVar[int] = 1  # processes that serve clients
 
     @classmethod
     def missing(cls) -> str:
@@ -325,6 +326,8 @@ class Ours(Pushpin):
         # Unset is what this program comes with: no limit at all, which it takes as leave to join items.
         for key in ("message_rate", "message_hwm"):
             del sections["handler"][key]
+        if self.workers > 1:
+            sections["tw"] = {"workers": self.workers}
         return [sys.executable, "-m", "twisted", "pushpin", "-c", str(self._write(sections))]
 
 
