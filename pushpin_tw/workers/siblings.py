@@ -104,8 +104,8 @@ class Siblings:
             self._door = None
             with suppress(OSError):
                 os.unlink(self._path)
-                if orphaned:
-                    os.rmdir(os.path.dirname(self._path))  # works for the last one
+        if orphaned:  # nobody is going to serve, and who has died before cannot do it
+            shutil.rmtree(os.path.dirname(self._path), ignore_errors=True)
 
 
 def _path(directory: str, number: int) -> str:

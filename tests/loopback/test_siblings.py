@@ -382,13 +382,14 @@ def test_both_ends_are_what_they_are_taken_for() -> None:
     services.stop()
 
 
-def test_the_last_one_clears_up_when_there_is_no_parent() -> None:
+def test_without_a_parent_they_clear_up() -> None:
     services, meeting = LentServices(reactor), Meeting()
-    both = [Siblings(number, 2, meeting.directory, services, print) for number in range(2)]
-    for each in both:
+    workers = [Siblings(number, 3, meeting.directory, services, print) for number in range(3)]
+    for each in workers[:2]:
         each.start()
-    both[0].stop(orphaned=True)
-    assert os.listdir(meeting.directory) == ["1"]
-    both[1].stop(orphaned=True)
+    with socket.socket(socket.AF_UNIX) as stale:
+        stale.bind(f"{meeting.directory}/2")
+    for each in workers[:2]:
+        each.stop(orphaned=True)
     assert not os.path.exists(meeting.directory)
     services.stop()
