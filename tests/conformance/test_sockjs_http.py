@@ -11,6 +11,7 @@ import pytest
 import pytest_twisted
 from _pytest.mark import ParameterSet
 
+from tests.support.monitors import Monitors
 from tests.support.origin import reply
 from tests.support.sockjsclient import WAYS, Framed, Polls
 from tests.support.wsbackend import asked_events, events, opening
@@ -121,3 +122,26 @@ async def test_publishing_and_grip(scene: SocketStage, way: Any) -> None:
     await scene.say(members={"action": "close", "code": 4001, "reason": "bye"})
     assert await talk.closing() == (4001, "bye")
     assert await asked_events(scene.origin, 2) == [("CLOSE", None)]
+
+
+@pytest.mark.differs("misses the loss of a poll with Content-Length: 0")
+@case
+async def test_a_session_is_one_connection(monitors: Monitors) -> None:
+    """In statistics, and wherever its requests come in."""
+    monitor = await monitors.watch("conn ", condition=ROUTE, target="over_http")
+    monitors.origin.on("/sj", *[opening()] * 8)
+    talks = [Polls(monitors, f"session{number}") for number in range(8)]
+    for talk in talks:
+        await talk.open()
+        await talk.listen()
+    names = set()
+    while len(names) < len(talks):
+        begin = await monitor.next("conn", type="ws")
+        names.add(begin.pop("id"))
+        assert begin == {"type": "ws", "peer-address": "127.0.0.1", "ttl": 120}
+    await monitors.arrived(monitor, "conn")
+    assert names.issuperset(packet["id"] for packet in monitor.all("conn"))
+    for talk in talks:
+        talk.leave()
+    for name in names:
+        await monitor.next("conn", id=name, unavailable=True)
