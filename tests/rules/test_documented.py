@@ -12,8 +12,8 @@ import pytest
 from pushpin_tw.config import Config, parse_config
 from pushpin_tw.options import Options, usage
 from pushpin_tw.publish.cli import main as publish
-from pushpin_tw.reconfigure import CHANGEABLE
 from pushpin_tw.publish.ctl import main as ctl
+from pushpin_tw.reconfigure import CHANGEABLE
 from tests.rules.documents import DOCS, ROOT, Row, chapter, rows
 
 PACKAGE = ROOT / "pushpin_tw"
