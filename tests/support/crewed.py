@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet import reactor
+from twisted.internet.error import ProcessTerminated
+from twisted.python.failure import Failure
 
 from pushpin_tw.config import Config, parse_config
 from pushpin_tw.descriptors import Descriptors
@@ -45,7 +47,7 @@ class _Process:
         worker, self._worker = self._worker, None  # type: ignore[assignment]
         if worker is not None:
             self._child.stop()
-            reactor.callLater(0, worker.processEnded, None)
+            reactor.callLater(0, worker.processEnded, Failure(ProcessTerminated(code)))
 
 
 class CrewedProxy(ServiceProxy):
