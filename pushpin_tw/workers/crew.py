@@ -58,16 +58,6 @@ class Worker(ProcessProtocol):
         self.ended: Deferred[None] | None = None
         """Fires when the process has ended; None while there is none."""
 
-    @property
-    def pid(self) -> int | None:
-        """Of the process, if there is one."""
-        return None if self.ended is None else self.transport.pid  # type: ignore[union-attr]
-
-    @property
-    def congested(self) -> bool:
-        """See ``hub.Wire``."""
-        return self.link is not None and self.link.congested
-
     def start(self) -> None:
         """Start a process."""
         crew = self._crew

@@ -39,6 +39,7 @@ class _Process:
     def __init__(self, worker: Worker, child: Child) -> None:
         self._worker = worker
         self._child = child
+        self.built: PushpinService | None = None
 
     def signalProcess(self, number: int) -> None:  # noqa: N802
         self.leave(1)
@@ -46,7 +47,10 @@ class _Process:
     def leave(self, code: int) -> None:
         worker, self._worker = self._worker, None  # type: ignore[assignment]
         if worker is not None:
+            served = self._child.service is not None
             self._child.stop()
+            if self.built is not None and not served:
+                self.built.lent.stop()
             reactor.callLater(0, worker.processEnded, Failure(ProcessTerminated(code)))
 
 
@@ -91,6 +95,7 @@ class CrewedProxy(ServiceProxy):
             sockets = [skt.dup() for skt in listening]
             given = Descriptors(zip(names, [skt.detach() for skt in sockets], strict=True))
             service.lent.shared("descriptors", lambda: given)
+            process.built = service
             return service
 
         child = Child(worker.number, end.dup(), reactor, build, lambda code: process.leave(code))

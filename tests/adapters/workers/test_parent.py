@@ -14,8 +14,9 @@ from pushpin_tw.workers.child import BEAT, LinkVoice
 from pushpin_tw.workers.link import Link
 from tests.support.crewed import CrewedProxy
 from tests.support.rawclient import RawClient
-from tests.support.running import SHIPPED, Routes, S, Settings, config_text
+from tests.support.running import SHIPPED, Routes, S, Settings, config_text, free_port
 from tests.support.waiting import until
+from tests.support.zworker import Workshop
 
 case = pytest_twisted.ensureDeferred
 
@@ -242,6 +243,34 @@ async def test_questions_to_all_workers(place: Place) -> None:
     await proxy.publish("c", {S: {"content": "x\n"}})
     for client in place.clients:
         await client.read_until(b"x\n")
+
+
+@case
+async def test_all_workers_ask_backends_on_zeromq_through_the_parent(place: Place, tmp_path: Path) -> None:
+    spec = f"ipc://{tmp_path}/backends"
+    proxy = await place.start(["*,path_beg=/r zhttpreq/" + spec, "* test"])
+    await place.listen("c")  # so that there are connections to both
+    shop = Workshop()
+    backend = shop.idle_rep(spec)
+    await backend.begin()
+    for number, client in enumerate(place.clients):
+        other = await RawClient.connect(proxy.address)
+        place.clients[number] = other
+        client.drop()
+        other.request(f"/r/{number}")
+        backend.answer(await backend.asked(), b"hello")
+        assert (await other.read_response()).body == b"hello"
+    await place.lose(0)
+    shop.clear()
+
+
+@case
+async def test_the_next_process_is_given_all_sockets(place: Place) -> None:
+    port = free_port()
+    proxy = await place.start(settings={"handler": {"push_in_http_port": port}})
+    assert proxy.parent.control_address == ("127.0.0.1", port)
+    names = [name for name, _ in proxy.parent.listening()]
+    assert sorted(names) == [f"control 127.0.0.1:{port}", *["http 127.0.0.1:0"] * WORKERS]
 
 
 @case
