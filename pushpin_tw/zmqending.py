@@ -101,10 +101,10 @@ def _found(addresses: Iterable[str]) -> Iterator[tuple[Place, socket.socket, boo
 
 
 def _sockets() -> Iterator[tuple[int, socket.socket]]:
-    """Those of this process, whatever their family."""
+    """Those of this process."""
     for name in os.listdir(_DESCRIPTORS):
         try:
-            skt = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, int(name))
+            skt = socket.socket(fileno=int(name))
         except OSError:
             continue  # no socket
         try:
