@@ -17,8 +17,10 @@ from pushpin_tw.edge.sockjssession import Session
 from pushpin_tw.edge.zhttpbody import AskedBody
 from pushpin_tw.edge.zhttprequest import AskedRequest
 from pushpin_tw.edge.zhttpsocket import AskedSocket, AskedTalk
+from pushpin_tw.hold.linked import LinkedStreamHold
 from pushpin_tw.hold.response import ResponseHold
 from pushpin_tw.hold.stream import StreamHold
+from pushpin_tw.inlet import Inlet
 from pushpin_tw.origin.call import HttpCall
 from pushpin_tw.origin.http import HttpOrigin
 from pushpin_tw.origin.zhttpsocket import WorkerTalk
@@ -28,10 +30,12 @@ from pushpin_tw.proxy.fetching import Fetch, LinkCall
 from pushpin_tw.proxy.gateway import Gateway
 from pushpin_tw.proxy.refetch import Refetch
 from pushpin_tw.proxy.sharing import Member
+from pushpin_tw.proxy.tunnel import ClientEnd
 from pushpin_tw.publish.zmq import SubInput
 from pushpin_tw.routing.table import RouteTable
 from pushpin_tw.service import message_filters, publish_sources, target_types
 from pushpin_tw.stats.journal import Journal
+from pushpin_tw.upgrade import Successor
 
 KEPT = [
     (interfaces.IGateway, Gateway),
@@ -47,6 +51,14 @@ KEPT = [
     (interfaces.IResponderOwner, Exchange),
     (interfaces.IResponderOwner, StreamHold),
     (interfaces.IResponderOwner, ResponseHold),
+    (interfaces.IParting, StreamHold),
+    (interfaces.IParting, ResponseHold),
+    (interfaces.IParting, LinkedStreamHold),
+    (interfaces.IParting, ClientEnd),
+    (interfaces.IParting, Carrier),
+    (interfaces.IParting, FramedSocket),
+    (interfaces.IItems, Inlet),
+    (interfaces.IChannelWatcher, Successor),
     (interfaces.IResponder, Responder),
     (interfaces.IResponder, AskedRequest),
     (interfaces.IResponder, AskedSocket),
