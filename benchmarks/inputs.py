@@ -8,7 +8,7 @@ one after the other, so that an input's own cost is what counts; then all stream
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from benchmarks.listeners import Child, Heard, Listeners, Publisher
 from benchmarks.measures import Bench, losses
@@ -57,9 +57,20 @@ def inputs(bench: Bench, kind: type[Server], table: Table) -> None:
 
 
 def measure_input(
-    bench: Bench, server: Server, table: Table, listeners: Child, publisher: Child, own: bool, push: bool
+    bench: Bench,
+    server: Server,
+    table: Table,
+    listeners: Child,
+    publisher: Child,
+    own: bool,
+    push: bool,
+    parts: Sequence[Callable[[], float]] = (),
 ) -> None:
-    """All rounds of items to streams on channels of their `own` or on one, by PULL (`push`) or SUB: a row."""
+    """All rounds of items to streams on channels of their `own` or on one, by PULL (`push`) or SUB: a row.
+
+    `parts` tell the processor time of parts of the server; each gets a column behind that of all of it.
+    """
+    clocks = [server.program.cpu_seconds, *parts]
     paths = [f"/stream/{number}" if own else "/stream" for number in range(HOLDS)]
     held = listeners.ask("open", server.address, [get_request(path) for path in paths], server.opening)
     channels = [f"{CHANNEL}-{number}" for number in range(HOLDS)] if own else [CHANNEL]
@@ -70,26 +81,28 @@ def measure_input(
     if not push and told < len(channels):
         table.notes.append(f"{server.name}: subscribed to {told} of {len(channels)} channels only")
     count = OWN_ITEMS if own else SHARED_ITEMS
-    rates, costs, busy = [], [], []
+    rates, busy = [], []
+    costs: list[list[float]] = [[] for _ in clocks]
     lost: Counter[str] = Counter()
     for number in range(bench.settings.rounds + 1):
         contents = bench.content(f"{server.name} {name} {number}", count)
-        cpu = server.program.cpu_seconds()
+        before = [clock() for clock in clocks]
         start, _sent, heard = _round(listeners, publisher, contents, channels, push)
-        cpu = server.program.cpu_seconds() - cpu
+        used = [clock() - was for clock, was in zip(clocks, before, strict=True)]
         server.program.settle()
         lost += heard.lost
         if number and heard.whole == held:
             seconds = heard.last - start
             rates.append(count / seconds)
-            costs.append(cpu / count * 1e6)
+            for cost, cpu in zip(costs, used, strict=True):
+                cost.append(cpu / count * 1e6)
             busy.append(heard.cpu / seconds * 100)
     rate = middle(rates)
     deliveries = None if rate is None else rate * (1 if own else held)
     table.rows.append(
         [
             *(server.name, name, len(channels), count, sum(lost.values())),
-            *(rate, deliveries, middle(costs), middle(busy)),
+            *(rate, deliveries, *map(middle, costs), middle(busy)),
         ]
     )
     table.notes += [f"{server.name} {name}: {loss}" for loss in losses(lost)]

@@ -134,9 +134,9 @@ def passing_table() -> Table:
         "passing: items through PULL, with one process and through a parent to its workers",
         (
             *("server, workers", "input", "channels", "items", "lost", "items/s", "deliveries/s"),
-            *("server us/item", "load busy %"),
+            *("server us/item", "workers us/item", "load busy %"),
         ),
-        notes=["as `inputs`; us/item: processor time of all processes"],
+        notes=["as `inputs`; us/item: processor time of all processes, and of those that serve clients"],
     )
 
 
@@ -150,10 +150,16 @@ def passing(bench: Bench, kind: type[Server], table: Table) -> None:
             listeners, publisher = Child(Listeners), Child(Publisher)
             try:
                 with bench.start(crew_of(kind, count)) as server:
-                    measure_input(bench, server, table, listeners, publisher, own, True)
+                    pids = workers_of(server)
+                    parts = [partial(_processor_time, pids)]
+                    measure_input(bench, server, table, listeners, publisher, own, True, parts)
             finally:
                 listeners.stop()
                 publisher.stop()
+
+
+def _processor_time(pids: list[int]) -> float:
+    return sum(cpu_clock(pid) for pid in pids)
 
 
 MEASURES: dict[str, tuple[Callable[[], Table], Callable[[Bench, type[Server], Table], None]]] = {
