@@ -65,6 +65,7 @@ class LinkStage:
     def __init__(self, origin: ScriptedOrigin) -> None:
         self.backend = origin
         self.services = LentServices(reactor)
+        self.tally = None
         self.origins = Origins(target_types(), self.services)
         self.table: RouteTable
         self.route(f"*,id=r {origin.address}")

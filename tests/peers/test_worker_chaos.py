@@ -16,7 +16,7 @@ import socket
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -32,21 +32,22 @@ WORKERS = 3
 CLIENTS = 150
 PERIOD = 2.0
 """Seconds between deaths."""
-RATE = 50
-"""Items a second."""
+RATE = 25
+"""Items a second, of each input."""
+INPUTS = (b"http", b"pull")
 ASK = b"GET /stream HTTP/1.1\r\nHost: localhost\r\n\r\n"
 TCP = Path("/proc/net/tcp")
 
 
 class Client:
-    """An open stream, and the numbers of the items that came through it."""
+    """An open stream, and the numbers of the items that came through it, by the input that they came from."""
 
     def __init__(self, port: int) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), PATIENCE)
         self.socket.sendall(ASK)
         self.socket.setblocking(False)
         self.port = self.socket.getsockname()[1]
-        self.numbers: list[int] = []
+        self.numbers: dict[bytes, list[int]] = {name: [] for name in INPUTS}
         self._rest = b""
 
     def read(self) -> bool:
@@ -60,22 +61,27 @@ class Client:
         if not data:
             return False
         *lines, self._rest = (self._rest + data).split(b"\n")
-        self.numbers += [int(line[5:]) for line in lines if line.startswith(b"item ")]
+        for line in lines:
+            name, _, number = line.partition(b" ")
+            if name in INPUTS:
+                self.numbers[name].append(int(number))
         return True
 
     @property
     def whole(self) -> bool:
         """Whether every item came once and in order, from the first one on."""
-        return self.numbers == list(range(self.numbers[0], self.numbers[-1] + 1)) if self.numbers else True
+        return all(
+            not numbers or numbers == list(range(numbers[0], numbers[-1] + 1))
+            for numbers in self.numbers.values()
+        )
 
 
 class Load(threading.Thread):
-    """Publishes, over HTTP and ZeroMQ in turn, and asks plain things."""
+    """Publishes, over HTTP and ZeroMQ."""
 
     def __init__(self, crowd: Crowd, pull: str) -> None:
         super().__init__()
         self.published = 0
-        self.asked = 0
         self.problems: list[str] = []
         self.over = threading.Event()
         self._crowd = crowd
@@ -91,21 +97,19 @@ class Load(threading.Thread):
             self.problems.append(repr(error))
 
     def _publish(self, push: zmq.Socket[bytes]) -> None:
-        # Items of two inputs have no order among each other; ids and prev-ids give them one.
-        number = self.published = self.published + 1
-        item = {
-            "channel": "demo",
-            "id": str(number),
-            "prev-id": str(number - 1),
-            "http-stream": {"content": f"item {number}\n"},
-        }
-        if number % 2:
-            push.send(b"J" + json.dumps(item).encode())
-        else:
-            body = json.dumps({"items": [item]}).encode()
-            url = f"http://127.0.0.1:{self._crowd.control}/publish/"
-            with urllib.request.urlopen(url, body, timeout=PATIENCE) as answer:
-                assert answer.status == 200
+        # Items of two inputs have no order among each other.
+        number = self.published + 1
+        push.send(b"J" + json.dumps(item(f"pull {number}\n")).encode())
+        body = json.dumps({"items": [item(f"http {number}\n")]}).encode()
+        url = f"http://127.0.0.1:{self._crowd.control}/publish/"
+        with urllib.request.urlopen(url, body, timeout=PATIENCE) as answer:
+            assert answer.status == 200
+        self.published = number
+
+
+def item(content: str) -> dict[str, object]:
+    """For everybody."""
+    return {"channel": "demo", "http-stream": {"content": content}}
 
 
 def clients_of(pid: int, port: int) -> set[int]:
@@ -127,7 +131,7 @@ def clients_of(pid: int, port: int) -> set[int]:
 def crowd(tmp_path: Path) -> Iterator[tuple[Crowd, str]]:
     pull = f"tcp://127.0.0.1:{free_port()}"
     # Nobody reads the log meanwhile.
-    more = f"[handler]\npush_in_spec={pull}\nmessage_wait=20000\n[runner]\nlog_level=1,runner:2"
+    more = f"[handler]\npush_in_spec={pull}\n[runner]\nlog_level=1,runner:2"
     opened = Crowd(tmp_path, more, WORKERS, patience=SECONDS + 60)
     yield opened, pull
     opened.close()
@@ -162,16 +166,30 @@ class Field:
                     lost.add(client.port)
         return lost
 
+    def read_until(self, done: Callable[[Client], bool], problem: str) -> None:
+        """Read until all clients are done; nobody may be lost."""
+        limit = time.monotonic() + PATIENCE
+        while not all(map(done, self.live.values())):
+            assert time.monotonic() < limit, problem
+            assert self.read(0.1) == set()
+
     def close(self) -> None:
         self._selector.close()
         for client in self.live.values():
             client.socket.close()
 
 
+@pytest.fixture
+def field(crowd: tuple[Crowd, str]) -> Iterator[Field]:
+    opened = Field(crowd[0])
+    yield opened
+    opened.close()
+
+
 @pytest.mark.slow
-def test_only_the_clients_of_killed_workers_notice(crowd: tuple[Crowd, str]) -> None:
+def test_only_the_clients_of_killed_workers_notice(crowd: tuple[Crowd, str], field: Field) -> None:
     place, pull = crowd
-    chance, field, load = random.Random(SEED), Field(place), Load(place, pull)
+    chance, load = random.Random(SEED), Load(place, pull)
     field.fill()
     load.start()
     try:
@@ -191,14 +209,15 @@ def test_only_the_clients_of_killed_workers_notice(crowd: tuple[Crowd, str]) -> 
             assert lost == doomed
             field.fill()
             assert place.get() == 200
+        field.read_until(lambda client: all(client.numbers.values()), "those who came last hear nothing")
     finally:
         load.over.set()
         load.join()
     assert load.problems == []
     assert deaths > 1
-    last, limit = load.published, time.monotonic() + PATIENCE
-    while any(client.numbers[-1:] != [last] for client in field.live.values()):
-        assert time.monotonic() < limit, "the last item has not come everywhere"
-        assert field.read(0.1) == set()
-    field.close()
+    last = [load.published]
+    field.read_until(
+        lambda client: all(numbers[-1:] == last for numbers in client.numbers.values()),
+        "the last item has not come everywhere",
+    )
     assert all(client.whole for client in [*field.gone, *field.live.values()])
