@@ -253,3 +253,14 @@ def test_items_come_out_as_they_went_in(items: list[Item]) -> None:
 @pytest.mark.parametrize("content", ["", "x" * 70_000])
 def test_items_of_all_sizes(content: str) -> None:
     assert unpack([pack(item(content))])[0] == item(content)
+
+
+def test_a_worker_that_says_twice_that_it_holds_a_channel() -> None:
+    """It is told how far the channel has come when it joins others there, not for what it holds already."""
+    world = World()
+    world.hold("c", 0, 1)
+    assert [message[0] for wire in world.wires for message in wire.sent] == ["known"]
+    world.hold("c", 0, 1)
+    assert [message[0] for wire in world.wires for message in wire.sent] == ["known"]
+    world.publish(item("1"))
+    assert [wire.items for wire in world.wires] == [["1"], ["1"], []]

@@ -265,12 +265,19 @@ async def test_all_workers_ask_backends_on_zeromq_through_the_parent(place: Plac
 
 
 @case
-async def test_the_next_process_is_given_all_sockets(place: Place) -> None:
-    port = free_port()
-    proxy = await place.start(settings={"handler": {"push_in_http_port": port}})
+async def test_the_next_process_is_given_all_sockets(place: Place, tmp_path: Path) -> None:
+    port, clients = free_port(), tmp_path / "clients"
+    proxy = await place.start(
+        settings={"handler": {"push_in_http_port": port}, "runner": {"local_ports": clients}}
+    )
     assert proxy.parent.control_address == ("127.0.0.1", port)
     names = [name for name, _ in proxy.parent.listening()]
-    assert sorted(names) == [f"control 127.0.0.1:{port}", *["http 127.0.0.1:0"] * WORKERS]
+    assert sorted(names) == sorted(
+        [f"control 127.0.0.1:{port}", *["http 127.0.0.1:0", f"local {clients}"] * WORKERS]
+    )
+    proxy.parent.hand_over()
+    await proxy.parent.stopService()
+    assert clients.exists()  # it is the next process's
 
 
 @case
@@ -294,6 +301,19 @@ async def test_a_worker_that_has_too_much_to_deliver_does_not_read_on(place: Pla
 
 
 # ---- the end -----------------------------------------------------------------------------------------------
+
+
+@case
+async def test_a_mistake_in_a_message_is_told_and_survived(place: Place) -> None:
+    proxy = await place.start()
+    link = proxy.parent.crew.workers[1].link
+    assert link is not None
+    link.send("nonsense")
+    await until(lambda: bool(proxy.log.texts(level=ERROR)), "the mistake")
+    assert ["a message between processes" in text for text in proxy.log.texts(level=ERROR)] == [True]
+    proxy.log.lines.clear()
+    await place.listen("c")
+    assert all(place.holds("c"))
 
 
 @case
