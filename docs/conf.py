@@ -15,7 +15,6 @@ nitpicky = True
 highlight_language = "none"
 
 rst_prolog = """
-.. |later| replace:: *Accepted, without effect yet.*
 .. |ignored| replace:: *Accepted and ignored.*
 """
 
