@@ -17,7 +17,7 @@ METADATA := setup.cfg pyproject.toml
 INSTALL  := $(BIN)/python -m pip install --quiet --disable-pip-version-check --config-settings editable_mode=compat
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types docs pytest part-sockets part-rest workers bench wstest clean
+.PHONY: help run test lint types docs pytest workers bench wstest clean
 
 help: ## Say what can be made
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
@@ -44,7 +44,8 @@ docs: $(VENV)/.ready-test ## Build the documentation into docs/_build/html
 pytest: $(VENV)/.ready-test ## Run the tests alone; ARGS are handed on
 	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered $(ARGS)
 
-# Two halves that take about equally long, for two cores.
+# Two halves that take about equally long, for two cores; for "make test" alone.
+.PHONY: part-sockets part-rest
 REST := tests/pure tests/rules tests/wstest
 part-sockets: $(VENV)/.ready-test
 	COVERAGE_FILE=.coverage.sockets $(BIN)/python -m pytest --cov --cov-report= $(REST:%=--ignore=%) $(ARGS)
