@@ -201,7 +201,7 @@ def test_input_that_is_none(
     feed(monkeypatch, data)
     code, out, err = run("publish", "-")
     assert (code, out) == (USAGE, "")
-    assert err.startswith(f"Error: {words}")
+    assert f"Error: {words}" in err  # a finaliser that runs at that depth may have had its say before
     assert server.asked == []
 
 
