@@ -19,11 +19,14 @@ class Asking:
         host, _, port = address.rpartition(":")
         self.name = b"asking-%s" % uuid.uuid4().hex.encode()
         context = zmq.Context()
-        sockets = [context.socket(kind) for kind in (zmq.PUSH, zmq.ROUTER)]
+        sockets = [context.socket(kind) for kind in (zmq.PUSH, zmq.DEALER)]
         self.requests, self.packets = sockets
         self.packets.identity = self.name  # so that answers find us
         for offset, socket in enumerate(sockets):
             socket.connect(f"{host}:{int(port) + offset}")
+        # An answer that leaves before the proxy knows us would be lost.
+        self.packets.send(b"probe")
+        self.packets.recv_multipart()
 
     def ask(self, uri):
         """The parts of the answer."""
@@ -33,7 +36,7 @@ class Asking:
         self.requests.send(self.packet(0, packet))
         count = 1
         while True:
-            proxy, _, answer = self.packets.recv_multipart()
+            _, answer = self.packets.recv_multipart()
             answer = tnetstring.loads(answer[1:])
             yield answer
             if b"type" not in answer and b"more" not in answer:
@@ -46,7 +49,7 @@ class Asking:
                 thanks = {b"type": b"keep-alive"}
             else:
                 continue
-            self.packets.send_multipart([proxy, b"", self.packet(count, thanks)])
+            self.packets.send_multipart([b"", self.packet(count, thanks)])
             count += 1
 
     def packet(self, seq, fields):

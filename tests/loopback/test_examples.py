@@ -22,7 +22,7 @@ from tests.support.items import piece
 from tests.support.origin import ScriptedOrigin, hold, reply
 from tests.support.running import Proxy
 from tests.support.service import ServiceProxy
-from tests.support.waiting import until
+from tests.support.waiting import until, within
 from tests.support.zworker import free_ports
 
 EXAMPLES = ROOT / "examples"
@@ -313,9 +313,8 @@ async def test_a_program_that_asks_over_zeromq() -> None:
     origin.answers(reply(body=b"0123456789" * 50_000))
     proxy = await ServiceProxy.start([f"* {origin.address}"], {**UNLIMITED, "tw": {"zhttp_in_spec": spec}})
     script = str(EXAMPLES / "zhttp_request.py")
-    output, errors, code = await getProcessOutputAndValue(
-        sys.executable, [script, "http://a.example/b", spec], os.environ
-    )
+    asking = getProcessOutputAndValue(sys.executable, [script, "http://a.example/b", spec], os.environ)
+    output, errors, code = await within(asking, "the end of the program", 60)
     assert (output, errors, code) == (b"0123456789" * 50_000, b"200 OK\n", 0)
     (asked,) = origin.requests
     assert (asked.target, asked.get("Host")) == ("/b", "a.example")
