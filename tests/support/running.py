@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from random import SystemRandom
 
 from tests.support.rawclient import Answer, RawClient
 from tests.support.waiting import until
@@ -63,10 +64,16 @@ def refusing(host: str = "127.0.0.1") -> Iterator[str]:
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    """A TCP port that nobody uses at the moment; with ``host`` empty, at no address."""
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
+    """A TCP port that nobody uses at the moment; with ``host`` empty, at no address.
+
+    It is below those that the kernel gives to connections, which come and go between now and its use.
+    """
+    chance = SystemRandom()
+    while True:
+        port = chance.randrange(15_000, 32_000)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind((host, port))
+            return port
 
 
 class Proxy:
